@@ -1,0 +1,59 @@
+# make lab    set up (the first time) and open the course        make test   set up and prove that all of it works
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+INSTALLED := .venv/installed
+export OMP_WAIT_POLICY := passive
+export NO_ALBUMENTATIONS_UPDATE := 1
+
+.PHONY: help env lab test notebooks solutions data lock lint clean
+
+help:
+	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
+	@echo "make test       run every test and every notebook, offline"
+	@echo "make env        only set up .venv"
+	@echo "make notebooks  run all notebooks again and save them with their pictures"
+	@echo "make solutions  make the blank exercises from solutions/"
+	@echo "make data       rebuild what datasets/ ships (about an hour; MNIST=folder for the nets trained on MNIST)"
+	@echo "make lock       pin the newest versions of the packages in requirements.txt"
+	@echo "make lint       check style, and mend what can be mended"
+	@echo "make clean      remove .venv and caches; downloads stay"
+
+$(INSTALLED): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The course needs Python 3.11 or newer: make PYTHON=python3.12 " + "lab")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check uv
+	$(BIN)/uv pip install -q --python $(BIN)/python -r requirements.txt
+	@touch $(INSTALLED)
+
+env: $(INSTALLED)
+
+lab: env
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb $(ARGS)
+
+test: env
+	$(BIN)/python -m pytest $(ARGS)
+
+notebooks: env solutions
+	$(BIN)/python notebooks/execute.py $(ARGS)
+
+solutions: env
+	$(BIN)/python solutions/make_exercises.py
+
+data: env
+	$(BIN)/python datasets/make_digits.py $(if $(MNIST),--mnist $(MNIST))
+	$(BIN)/python datasets/make_shapes.py
+	cd datasets && git ls-files --cached --others --exclude-standard -- . \
+		| grep -E '\.(gz|png|safetensors)$$' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
+
+lock: env
+	$(BIN)/uv pip compile -q --upgrade --universal --no-header --no-annotate --no-emit-index-url \
+		--extra test --extra compare pyproject.toml -o requirements.txt
+
+lint: env
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build .pytest_cache .ruff_cache
+	find . -name __pycache__ -o -name .ipynb_checkpoints -prune | xargs rm -rf
