@@ -1,0 +1,48 @@
+"""Where the course lives and which world it runs in: shared settings, no network and no data here."""
+
+import os
+import platform
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DATASETS = ROOT / "datasets"
+WORLDS = ("auto", "course", "public")
+_said: set[str] = set()
+
+
+def setting() -> str:
+    """Return the world asked for by ``COURSE_WORLD``: ``"auto"`` (default), ``"course"`` or ``"public"``.
+
+    Raises:
+        ValueError: ``COURSE_WORLD`` holds anything else.
+    """
+    value = os.environ.get("COURSE_WORLD", "auto").strip().lower() or "auto"
+    if value not in WORLDS:
+        raise ValueError(f"COURSE_WORLD is {value!r}; set it to one of {', '.join(WORLDS)}.")
+    return value
+
+
+def downloads() -> Path:
+    """Return the folder for public data: ``COURSE_DATA`` if set, else ``datasets/downloads``."""
+    return Path(os.environ.get("COURSE_DATA") or DATASETS / "downloads").expanduser()
+
+
+def say_once(line: str) -> None:
+    """Print a line the first time it comes up in this session, and never again."""
+    if line not in _said:
+        _said.add(line)
+        print(line)
+
+
+def begin() -> None:
+    """Print in one line which world the lesson runs in, on what, and set the course's plotting style."""
+    import torch
+
+    from helpers import plotting
+    from helpers.training import best_device
+
+    plotting.use_style()
+    print(
+        f"World: {setting()} | Python {platform.python_version()} | torch {torch.__version__.split('+')[0]} "
+        f"| device {best_device()} | {torch.get_num_threads()} threads"
+    )
