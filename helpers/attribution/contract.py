@@ -1,0 +1,116 @@
+"""What every attribution method promises: a checked question, and a model left exactly as it was."""
+
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+Target = int | Tensor | Callable[[Tensor], Tensor] | None
+
+
+@contextmanager
+def explaining(model: nn.Module) -> Iterator[None]:
+    """Inside the block the model is in ``eval()`` mode with frozen parameters, and gradients are on.
+
+    Every module's own mode and every parameter's ``requires_grad`` come back at the end, also after an error.
+    Frozen parameters make the gradient of an input cheaper: their own gradients are never computed.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        model.eval()
+        for parameter, _ in flags:
+            parameter.requires_grad_(False)
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+
+
+def check_pictures(x: Tensor) -> Tensor:
+    """Return a detached copy of ``x`` after checking that it is a batch of pictures, float [N, C, H, W].
+
+    Raises:
+        TypeError: not a tensor, or not of floats.
+        ValueError: not four-dimensional, empty, or with values that are NaN or infinite.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"The pictures must be a tensor, not {type(x).__name__}; use torch.from_numpy or preprocess.")
+    if not x.is_floating_point():
+        raise TypeError(f"The pictures are {x.dtype}; turn them into floats as the network expects, with preprocess.")
+    if x.dim() != 4:
+        raise ValueError(f"The pictures have shape {list(x.shape)}; give [N, C, H, W], one picture as x[None].")
+    if x.numel() == 0:
+        raise ValueError(f"The batch is empty, shape {list(x.shape)}; give at least one picture.")
+    if not torch.isfinite(x).all():
+        raise ValueError("The pictures hold NaN or infinite values; look at where they were divided or read.")
+    return x.detach().clone()
+
+
+def run(model: nn.Module, x: Tensor) -> Tensor:
+    """Return the logits [N, classes] of ``model`` for ``x`` [N, C, H, W].
+
+    Raises:
+        ValueError: the picture's channels do not fit the first convolution, or the output is not [N, classes].
+    """
+    try:
+        logits = model(x)
+    except RuntimeError as error:
+        first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+        if first is not None and first.in_channels != x.shape[1]:
+            raise ValueError(
+                f"The pictures have {x.shape[1]} channels, {type(model).__name__} takes {first.in_channels}; "
+                "use the preprocess that belongs to the network."
+            ) from error
+        raise
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
+        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"The model gives {shape}, not one row of logits for each picture: wrap it so that it does.")
+    return logits
+
+
+def score(logits: Tensor, target: Target) -> Tensor:
+    """Return one score [N] for each row of ``logits`` [N, classes].
+
+    Args:
+        logits: what the network says before any softmax.
+        target: ``None`` for each picture's top class, a class number, an integer tensor [N], or a function of the
+            logits that returns [N] (for example ``lambda logits: logits[:, 3] - logits[:, 5]``).
+
+    Raises:
+        TypeError: another kind of target.
+        ValueError: class numbers out of range or not one for each picture; a function that does not return [N].
+    """
+    count, classes = logits.shape
+    if callable(target):
+        scores = target(logits)
+        if not isinstance(scores, Tensor) or scores.shape != (count,):
+            raise ValueError(f"The target function must return one score for each picture, shape [{count}].")
+        return scores
+    if target is None:
+        chosen = logits.detach().argmax(1)
+    elif isinstance(target, Tensor) and target.dim() == 1:
+        if target.is_floating_point() or target.dtype == torch.bool:
+            raise TypeError(f"The target tensor is {target.dtype}; give whole class numbers, target.long().")
+        if len(target) != count:
+            raise ValueError(f"{len(target)} targets for {count} pictures; give one class number for each.")
+        chosen = target.to(logits.device).long()
+    else:
+        if isinstance(target, bool):
+            raise TypeError("The target is a bool; give a class number.")
+        try:
+            number = operator.index(target)
+        except TypeError:
+            raise TypeError(
+                f"The target is a {type(target).__name__}; give None, a class number, a tensor of them, or a function."
+            ) from None
+        chosen = torch.full((count,), number, device=logits.device)
+    if (chosen < 0).any() or (chosen >= classes).any():
+        bad = chosen[(chosen < 0) | (chosen >= classes)][0].item()
+        raise ValueError(f"Class {bad} is out of range: this network has {classes} classes, 0 to {classes - 1}.")
+    return logits.gather(1, chosen[:, None])[:, 0]

@@ -1,0 +1,69 @@
+"""Explanations by a gradient with respect to the picture: the true one, and two with another rule for ReLUs."""
+
+from torch import Tensor, autograd, nn
+
+from helpers.attribution.contract import Target, check_pictures, explaining, run, score
+from helpers.hooks import relu_rule
+
+
+def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """Return the gradient of one logit with respect to the picture, dy_c/dx (Simonyan et al., 2014).
+
+    Costs one forward and one backward pass for the whole batch; see :func:`pixel_map` for one value a pixel.
+
+    Args:
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W], in the units that the network takes.
+        target: which score to explain: ``None`` (each picture's top class), an int, ints [N], or a function
+            of the logits that returns [N].
+
+    Returns:
+        Signed attribution [N, C, H, W], detached, in logits per unit of x.
+
+    Raises:
+        TypeError, ValueError: pictures or target that cannot be explained; the message names the cure.
+    """
+    with explaining(model):
+        x = check_pictures(x).requires_grad_()
+        scores = score(run(model, x), target)
+        if not scores.requires_grad:
+            raise ValueError("The score does not depend on the picture: is there a detach() or a no_grad in the model?")
+        (result,) = autograd.grad(scores.sum(), x)
+    if (result.flatten(1) == 0).all(1).any():
+        raise ValueError(
+            "The gradient is zero everywhere: the score does not react to small changes of the picture. Explain a "
+            "logit (not a saturated softmax), and look whether every ReLU before it is off."
+        )
+    return result
+
+
+def guided_backprop(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """Return the gradient with guided ReLUs (Springenberg et al., 2015): ``g * 1[g > 0] * 1[z > 0]`` at each ReLU.
+
+    Sharper than the gradient, but no longer the gradient of anything: it answers "which edges does this network see",
+    and hardly depends on the class. Arguments, shapes and errors as for :func:`gradient`.
+
+    Raises:
+        ValueError: also when no ReLU was met, so that nothing was guided.
+    """
+    return _with_rule("guided", model, x, target)
+
+
+def deconvnet(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """Return the gradient with deconvnet ReLUs (Zeiler and Fergus, 2014): ``g * 1[g > 0]`` at each ReLU.
+
+    Max-pooling sends the gradient back to where the maximum was, which is what the paper's switches do.
+    Arguments, shapes and errors as for :func:`guided_backprop`.
+    """
+    return _with_rule("deconv", model, x, target)
+
+
+def _with_rule(rule: str, model: nn.Module, x: Tensor, target: Target) -> Tensor:
+    with relu_rule(rule) as mode:
+        result = gradient(model, x, target)
+    if mode.count == 0:
+        raise ValueError(
+            f"No ReLU was met in {type(model).__name__}, so this would be the plain gradient: use gradient(), "
+            "or a network whose activations are ReLUs."
+        )
+    return result
