@@ -1,0 +1,121 @@
+"""The course's figure: one calm style, safe for colour-blind eyes, shown once; and what may be drawn in it.
+
+Lessons import from ``helpers.plotting``, which draws pictures and maps with this.
+"""
+
+import base64
+import io
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+INK, SOFT = "#1c1c1c", "#5a5a5a"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0508c", "#56b4e9", "#e69f00")  # after Okabe and Ito (2008)
+STYLE = {
+    "figure.dpi": 110,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "white",
+    "axes.edgecolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.prop_cycle": mpl.cycler(color=COLOURS),
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "grid.color": "#e6e6e6",
+    "lines.linewidth": 2.2,
+    "image.cmap": "inferno",
+}
+
+
+def use_style() -> None:
+    """Give the student's own matplotlib figures the style of the course."""
+    mpl.rcParams.update(STYLE)
+
+
+class CourseFigure(Figure):
+    """A figure that shows itself in a notebook, once, as a small file, with its content in words (``alt``).
+
+    It stands outside pyplot, so nothing shows it a second time: as the last line of a cell it appears by
+    itself, earlier in a cell write ``display(figure)``.
+    """
+
+    alt = "Figure"
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _ipython_display_(self, **options: Any) -> None:
+        from IPython.display import display
+
+        png = io.BytesIO()
+        self.savefig(png, format="png", bbox_inches="tight", pad_inches=0.08)
+        kind, data = "image/png", png.getvalue()
+        if len(data) > 100_000:  # photographs: as JPEG a third of the size, and no difference to be seen
+            jpeg = io.BytesIO()
+            Image.open(png).convert("RGB").save(jpeg, "JPEG", quality=88, subsampling=0, optimize=True)
+            kind, data = "image/jpeg", jpeg.getvalue()
+        bundle = {kind: base64.b64encode(data).decode(), "text/plain": self.alt}
+        display(bundle, metadata={kind: {"alt": self.alt}}, raw=True, **options)
+
+
+@mpl.rc_context(STYLE)
+def canvas(
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (7.0, 3.6), alt: str = "Figure"
+) -> tuple[CourseFigure, Any]:
+    """Return a figure of ``size`` inches and its empty axes: one Axes, or an array [rows, columns]."""
+    figure = CourseFigure(figsize=size, layout="constrained")
+    figure.alt = alt
+    axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes[0, 0] if rows == columns == 1 else axes
+
+
+def numbers(values: Any) -> np.ndarray:
+    """Return torch tensors (any device, with or without gradient), arrays and lists as an array."""
+    if not isinstance(values, torch.Tensor):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return (values.float() if values.is_floating_point() else values).numpy()
+
+
+def as_array(image: Any, what: str = "picture") -> np.ndarray:
+    """Return float [H, W] or, of a picture, [H, W, 3]; a picture's bytes become [0, 1], a map's stay."""
+    raw = numbers(image)
+    array = raw / 255 if raw.dtype == np.uint8 and what == "picture" else raw.astype(float)
+    if array.ndim == 4 and len(array) == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3, 4):
+        array = np.moveaxis(array, 0, 2)
+    if array.ndim == 3 and array.shape[2] in (1, 4):
+        array = array[..., 0] if array.shape[2] == 1 else array[..., :3]
+    colour = array.ndim == 3 and array.shape[2] == 3 and what == "picture"
+    if array.size == 0 or not (array.ndim == 2 or colour):
+        wanted = "[H, W], [1, H, W]" + ", [3, H, W] or [H, W, 3]" * (what == "picture")
+        raise ValueError(f"A {what} to draw is {wanted}; got {list(raw.shape)}.")
+    if not np.isfinite(array).all():
+        raise ValueError(f"The {what} holds NaN or infinite values; find out where they arise.")
+    return array
+
+
+def split_batch(images: Any, *, one_picture: bool = False) -> list:
+    """Split [N, ...] into its pictures or maps; a list stays one, a single picture becomes a list of one.
+
+    [3, H, W] is taken for three maps, with ``one_picture`` for one picture in colour.
+    """
+    shape = getattr(images, "shape", ())
+    colour = len(shape) == 3 and (shape[-1] == 3 < shape[0] or one_picture and shape[0] in (1, 3))
+    return [images] if colour or len(shape) == 2 else list(images)
