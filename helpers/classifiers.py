@@ -85,8 +85,8 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
         return _public(name)
     stand_in = "shapes_vgg" if name.startswith("vgg") else "shapes_resnet"
     large = world == "auto" and megabytes(name) >= UNASKED
-    offer = f" (fetch({name!r}) gets it, {megabytes(name):.0f} MB)" if large else ""
-    print(f"{name} is not here{offer}: using its stand-in {stand_in}, trained on the course's shapes.")
+    offer = f" fetch({name!r}) gets the real one, {megabytes(name):.0f} MB." if large else ""
+    print(f"In place of {name}: its stand-in {stand_in}, trained on the course's shapes.{offer}")
     return _course(stand_in)
 
 

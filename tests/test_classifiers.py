@@ -69,7 +69,7 @@ def test_course_nets(weights, name):
     + [("vgg16", "vgg"), ("vgg11_bn", "vgg"), ("alexnet", "resnet")],
 )
 def test_stand_ins_say_so_each_time(weights, capsys, name, stand_in):
-    line = f"{name} is not here: using its stand-in shapes_{stand_in}, trained on the course's shapes.\n"
+    line = f"In place of {name}: its stand-in shapes_{stand_in}, trained on the course's shapes.\n"
     for _ in range(2):
         classifier = load_classifier(name)
         assert (classifier.name, classifier.world) == (f"shapes_{stand_in}", "course")

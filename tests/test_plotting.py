@@ -107,6 +107,12 @@ def test_a_map_is_signed_when_it_has_negative_values_over_a_picture():
     assert look_of(HEAT - 1, False).cmap == "gray"
 
 
+def test_a_picture_beside_signed_maps_stays_as_it_is():
+    figure = plotting.grid([None, HEAT - 1], over=[PICTURE], signed=True, shared_scale=True)
+    ax = panels(figure)[0]
+    assert np.allclose(ax.images[0].get_array(), PICTURE / 255) and not ax.get_xlabel()
+
+
 def test_heat_is_resized_as_torch_does_it():
     heat = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
     shown = panels(plotting.overlay(np.zeros((8, 8)), heat))[0].images[0].get_array()

@@ -74,7 +74,7 @@ def test_without_a_network_one_line_once_within_five_seconds(server, capsys, mon
     assert lines[0] == "No answer from the network. Going on in the course world, with its own data and nets."
     assert lines[1:] == 2 * [
         "Digits: the course's own, 20,000 training pictures.",
-        f"{NAME} is not here: using its stand-in shapes_resnet, trained on the course's shapes.",
+        f"In place of {NAME}: its stand-in shapes_resnet, trained on the course's shapes.",
     ]
 
 
@@ -94,7 +94,7 @@ def test_the_course_world_touches_neither_network_nor_public_files(server, monke
 def test_a_large_file_comes_only_when_asked_for(server, capsys, monkeypatch):
     attempts.clear()
     assert load_classifier("vgg19") == "shapes_vgg"
-    assert "fetch('vgg19') gets it, 548 MB" in capsys.readouterr().out
+    assert "fetch('vgg19') gets the real one, 548 MB" in capsys.readouterr().out
     with pytest.raises(FetchError, match=r"vgg19 \(548 MB\) is not here: run fetch\('vgg19'\), or set"):
         load_classifier("vgg19", world="public")
     assert attempts == []

@@ -17,6 +17,7 @@ from helpers.data.digit_skeletons import SKELETONS
 RAW = DATASETS / "digits" / "MNIST" / "raw"
 SCALE = 4  # supersampling of the canvas
 CANVAS = 36  # its side in pixels of the final picture
+FAINT = 40  # ink up to this grey is left out of the box
 PEN = (0.77, 0.29)  # log of the pen's width in pixels: mean, spread
 HANDS = (  # for each digit: mean slant (x grows by it per height), mean log of width over height, boldness
     (0.16, -0.02, 1.15),
@@ -34,7 +35,7 @@ IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
 def generate(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw random digits, framed as in MNIST: a box of 20x20 whose centre of mass lies in the middle of 28x28.
+    """Draw random digits, framed as in MNIST: a box of 20x20, its centre of mass in the middle of 28x28.
 
     Image i depends on ``seed`` and i alone, so a later call with the same seed and a larger count repeats it.
 
@@ -44,17 +45,22 @@ def generate(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         (images uint8 [count, 28, 28] white on black, labels int64 [count]); every class is equally likely.
+
+    Raises:
+        ValueError: ``count`` is negative.
     """
+    if count < 0:
+        raise ValueError(f"count is {count}; ask for 0 digits or more.")
     labels = np.empty(count, np.int64)
     images = np.empty((count, 28, 28), np.uint8)
     for i in range(count):
         rng = np.random.default_rng((seed, i))
         labels[i] = rng.integers(10)
-        images[i] = draw(int(labels[i]), rng)
+        images[i] = _draw(int(labels[i]), rng)
     return images, labels
 
 
-def draw(digit: int, rng: Generator) -> np.ndarray:
+def _draw(digit: int, rng: Generator) -> np.ndarray:
     """Return one picture of a digit, uint8 [28, 28], as the next random numbers of ``rng`` have it."""
     strokes = [_pen_track(stroke, rng) for stroke in SKELETONS[digit](rng)]
     lengths = [len(stroke) for stroke in strokes]
@@ -124,12 +130,19 @@ def _ink(track: np.ndarray, lengths: list[int], widths: np.ndarray, blur: float)
 
 
 def frame(canvas: np.ndarray) -> np.ndarray:
-    """Frame a drawing as MNIST does: its box scaled to 20 pixels, its centre of mass moved to the middle of 28x28.
+    """Frame a drawing as MNIST does (LeCun et al., 1998), uint8 [28, 28].
+
+    Its box is scaled to 20 pixels, and its centre of mass moved to the middle of the picture.
 
     Args:
-        canvas: uint8 [H, W], white on black, with some ink.
+        canvas: uint8 [H, W], white on black.
+
+    Raises:
+        ValueError: the canvas is empty.
     """
-    rows, columns = (np.flatnonzero((canvas > 40).any(axis)) for axis in (1, 0))
+    if canvas.max(initial=0) <= FAINT:
+        raise ValueError("There is no ink on the canvas; draw in white on black.")
+    rows, columns = (np.flatnonzero((canvas > FAINT).any(axis)) for axis in (1, 0))
     box = canvas[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = (max(1, round(side * 20 / max(box.shape))) for side in box.shape)
     small = cv2.resize(box, (width, height), interpolation=cv2.INTER_AREA)
@@ -167,7 +180,7 @@ def read_idx(path: str | Path) -> np.ndarray:
 
 
 def write_idx(path: str | Path, array: np.ndarray) -> None:
-    """Write an array in MNIST's idx format; the same array gives the same bytes, packed if the path ends in ``.gz``.
+    """Write an array in MNIST's idx format, packed if the path ends in ``.gz``: equal arrays give equal bytes.
 
     Raises:
         ValueError: the format has no such type of numbers.
@@ -184,10 +197,10 @@ def write_idx(path: str | Path, array: np.ndarray) -> None:
 
 
 def load(train: bool = True) -> tuple[Tensor, Tensor]:
-    """Read the course's digits.
+    """Read the course's digits: 20,000 for training, 2,000 for testing.
 
     Returns:
-        (images float32 [N, 1, 28, 28] in [0, 1], labels int64 [N]); N is 20,000 for training and 2,000 for testing.
+        (images float32 [N, 1, 28, 28] in [0, 1], labels int64 [N]).
     """
     part = "train" if train else "t10k"
     images = read_idx(RAW / f"{part}-images-idx3-ubyte.gz")
