@@ -1,5 +1,7 @@
 """capture, find_layer and relu_rule: what they record, what they change, and that they leave nothing behind."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -34,7 +36,7 @@ def test_capture_is_safe_from_the_in_place_relu_that_follows(style):
 
 
 def test_capture_of_several_layers_and_of_a_trunk_without_graph():
-    net, x = random_net("resnet18").requires_grad_(False), pictures()
+    net, x = copy.deepcopy(random_net("resnet18")).requires_grad_(False), pictures()
     with capture(net.layer3, net.layer4) as (third, fourth):
         logits = net(x)
     assert third.activations.is_leaf and not fourth.activations.is_leaf
