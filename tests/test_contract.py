@@ -210,14 +210,17 @@ def test_cam_of_a_net_without_linear_layers():
         attribution.cam(nn.Sequential(nn.Flatten(), nn.ReLU()), pictures(), 0, layer="1")
 
 
-def test_no_parameter_gradient_is_computed():
-    net = Tiny()
-    touched = []
+@every_method
+def test_parameters_are_frozen_meanwhile_and_get_no_gradient(method):
+    net, thawed, touched = Tiny(), [], []
     for parameter in net.parameters():
         parameter.register_hook(lambda g: touched.append(1))
-    for method in METHODS.values():
-        method(net, pictures(), 0)
-    assert not touched
+    with_hook = net.conv1.register_forward_hook(
+        lambda *_: thawed.extend(p for p in net.parameters() if p.requires_grad)
+    )
+    method(net, pictures(), 0)
+    with_hook.remove()
+    assert not thawed and not touched
 
 
 def test_maps_to_pixels():
