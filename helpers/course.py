@@ -1,5 +1,6 @@
 """Where the course lives and which world it runs in: shared settings, no network and no data here."""
 
+import hashlib
 import os
 import platform
 from pathlib import Path
@@ -32,6 +33,19 @@ def say_once(line: str) -> None:
     if line not in _said:
         _said.add(line)
         print(line)
+
+
+def shipped_files() -> dict[str, bool]:
+    """Return each file that the course ships, named from ``datasets/``, and whether it is here and whole.
+
+    Whole means that its SHA-256 sum is the one in ``datasets/SHA256SUMS``.
+    """
+    whole = {}
+    for line in (DATASETS / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split(maxsplit=1)
+        file = DATASETS / name
+        whole[name] = file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == digest
+    return whole
 
 
 def begin() -> None:

@@ -3,11 +3,14 @@
 ``python solutions/make_exercises.py`` writes and runs them; with ``--check`` it only compares, and exits with
 1 if they differ. The marks are nbgrader's: in a code cell, what stands between ``### BEGIN SOLUTION`` and
 ``### END SOLUTION`` becomes ``...  # your code here``; in a Markdown cell, what stands between
-``<!-- BEGIN SOLUTION -->`` and ``<!-- END SOLUTION -->`` goes; cells tagged ``solution`` go.
+``<!-- BEGIN SOLUTION -->`` and ``<!-- END SOLUTION -->`` goes; cells tagged ``solution`` go. A Markdown cell of the
+answers that shows ``attachment:q1.png`` gets it first: the picture that the code cell tagged ``q1`` drew, made small.
 """
 
 import argparse
+import base64
 import copy
+import io
 import os
 import re
 import sys
@@ -15,10 +18,16 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
+
+from execute import execute
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("06_exercises.ipynb",)
 MARK = re.compile(r"(?:#+|<!--)\s*(BEGIN|END) SOLUTION\s*(?:-->)?")
+ATTACHED = re.compile(r"attachment:([\w-]+)\.png")
 PLACEHOLDER = "...  # your code here"
 
 
@@ -84,34 +93,50 @@ def _compile(source: str, place: str) -> None:
 
 
 def same(made: NotebookNode, written: NotebookNode) -> bool:
-    """Tell whether two notebooks have the same cells, outputs apart."""
+    """Tell whether two notebooks have the same cells; outputs, ids and the seconds in the header do not count."""
 
     def cells(notebook: NotebookNode) -> list:
-        return [(cell.id, cell.cell_type, cell.source, cell.metadata.get("tags", [])) for cell in notebook.cells]
+        return [
+            (cell.cell_type, re.sub(r"running \d+ s", "", cell.source), cell.metadata.get("tags", []))
+            for cell in notebook.cells
+        ]
 
     return cells(made) == cells(written)
 
 
-def run(notebook: NotebookNode, folder: Path) -> None:
-    """Run a notebook in place, offline, in the folder given, and leave no clock times and no widgets in it.
+def attach_pictures(answered: NotebookNode) -> bool:
+    """Give Markdown cells the pictures to expect that they name, in place; tell whether any cell names one.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: a cell fails; a blank exercise must not.
+        ValueError: the notebook has no such picture, neither drawn nor attached before.
     """
-    from nbclient import NotebookClient
+    drawn, named = {}, False
+    for cell in answered.cells:
+        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
+            found = data.get("image/png") or data.get("image/jpeg")
+            drawn.update({tag: found for tag in cell.metadata.get("tags", []) if found})
+    for cell in answered.cells:
+        names = ATTACHED.findall(cell.source) if cell.cell_type == "markdown" else []
+        for name in names:
+            attached, file = cell.setdefault("attachments", {}), f"{name}.png"
+            if name in drawn:
+                attached[file] = {"image/png": _small(drawn[name])}
+            elif file not in attached:
+                raise ValueError(f"attachment:{file} needs a picture from the cell tagged {name}; run this notebook.")
+        named = named or bool(names)
+    return named
 
-    os.environ["COURSE_WORLD"] = "course"
-    os.environ.pop("COURSE_STRICT", None)
-    place = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        resources=place,
-        record_timing=False,
-        store_widget_state=False,
-    )
-    client.execute()
+
+def _small(picture: str) -> str:
+    """Return a picture, in base64, as a PNG of few colours and of less than 40 kB, or else 260 pixels wide."""
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    for side, colours in ((620, 128), (620, 48), (540, 48), (460, 48), (380, 48), (260, 48)):
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        png = io.BytesIO()
+        image.quantize(colours, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
+        if png.tell() < 40_000:
+            break
+    return base64.b64encode(png.getvalue()).decode()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,15 +145,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="compare only; exit with 1 if they differ")
     check = parser.parse_args(arguments).check
     stale = 0
+    os.environ["COURSE_WORLD"] = "course"
+    os.environ.pop("COURSE_STRICT", None)
     for name in NAMES:
         source, goal = ROOT / "solutions" / name, ROOT / "notebooks" / name
         try:
-            made = blank(nbformat.read(source, as_version=4))
+            answered = nbformat.read(source, as_version=4)
+            if not check and attach_pictures(answered):
+                nbformat.write(answered, source)
+            made = blank(answered)
         except (OSError, ValueError) as error:
             sys.exit(f"solutions/{name}: {error}")
         if not check:
-            run(made, goal.parent)
             nbformat.write(made, goal)
+            execute(goal)
             print(f"wrote notebooks/{name}")
         elif not goal.exists() or not same(made, nbformat.read(goal, as_version=4)):
             print(f"notebooks/{name} is not what solutions/{name} makes; run: make solutions")

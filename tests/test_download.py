@@ -15,7 +15,7 @@ from loopback import FILES, NAME, WEIGHTS, full_disk, left, made_files
 from torchvision.datasets import MNIST, utils
 
 from helpers import course
-from helpers.data import digits, fetch, network, public
+from helpers.data import fetch, load_digits, network, public
 from helpers.data.network import FetchError
 from helpers.models import load_classifier
 
@@ -39,7 +39,9 @@ def test_a_faulty_server_leaves_nothing_behind(server, tmp_path, capsys, monkeyp
     server.fault, server.faulty = fault, "t10k-images" if name == "mnist" else "net"
     whole = {file for file in FILES if file.startswith("train")} if name == "mnist" and fault != "mute" else set()
     use = (
-        (lambda **world: digits(**world).world) if name == "mnist" else (lambda **world: load_classifier(name, **world))
+        (lambda **world: load_digits(**world).world)
+        if name == "mnist"
+        else (lambda **world: load_classifier(name, **world))
     )
     assert use() in ("course", "shapes_resnet")
     asked = len(server.asked)
@@ -99,18 +101,18 @@ def test_an_interrupted_download_goes_on_with_what_is_whole(server, tmp_path, mo
     with monkeypatch.context() as patch:
         patch.setattr(utils, "_urlretrieve", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            digits()
+            load_digits()
     assert left(tmp_path) == set(FILES[:2])
     (tmp_path / "data" / "MNIST.part" / FILES[2]).write_bytes(b"half")  # as a kernel that was killed leaves it
     server.asked.clear()
-    assert digits().world == "public"
+    assert load_digits().world == "public"
     assert set(server.asked) == set(FILES[2:])
     assert left(tmp_path) == {Path(file).stem for file in FILES}
 
 
 def test_the_second_mirror_helps(server, monkeypatch):
     monkeypatch.setattr(MNIST, "mirrors", ["http://mirror.invalid/", server.url + "empty/", *MNIST.mirrors])
-    assert digits(world="public").world == "public"
+    assert load_digits(world="public").world == "public"
 
 
 def test_damaged_mnist_on_disk_is_named(server):
@@ -126,10 +128,10 @@ def test_damaged_mnist_on_disk_is_named(server):
         good = (raw / file).read_bytes()
         (raw / file).write_bytes(data)
         with pytest.raises(FetchError, match=rf"{file} {fault}: delete it and run fetch\('mnist'\)"):
-            digits()
+            load_digits()
         (raw / file).write_bytes(good)
     (raw / file).unlink()
-    assert digits().world == "public"
+    assert load_digits().world == "public"
 
 
 class Bomb:
@@ -164,7 +166,7 @@ def test_damaged_or_foreign_weights_on_disk_are_named(server, tmp_path, monkeypa
 def test_a_folder_that_cannot_be_read_or_written(server, tmp_path, monkeypatch, capsys):
     (tmp_path / "data").write_text("a file, not a folder")
     (tmp_path / "torch").write_text("a file, not a folder")
-    assert digits().world == "course" and load_classifier(NAME) == "shapes_resnet"
+    assert load_digits().world == "course" and load_classifier(NAME) == "shapes_resnet"
     assert capsys.readouterr().out.count("cannot be written to") == 2
 
     def refused(path: Path) -> bool:
@@ -172,4 +174,4 @@ def test_a_folder_that_cannot_be_read_or_written(server, tmp_path, monkeypatch, 
 
     monkeypatch.setattr(Path, "is_file", refused)
     with pytest.raises(FetchError, match="cannot be read: allow yourself"):
-        digits()
+        load_digits()

@@ -11,7 +11,7 @@ from no_network import attempts
 from torchvision.datasets import MNIST
 
 from helpers import course
-from helpers.data import digits, fetch, pictures, public
+from helpers.data import fetch, load_digits, pictures, public
 from helpers.data.network import FetchError
 from helpers.models import load_classifier
 
@@ -22,7 +22,7 @@ needs_assets = pytest.mark.skipif(
 
 
 def test_mnist_comes_whole_with_one_bar_and_one_line(server, tmp_path, capsys):
-    train, test = digits(), digits(train=False)
+    train, test = load_digits(), load_digits(train=False)
     assert (train.world, train.images.shape, test.labels.tolist()) == (
         "public",
         (30, 1, 28, 28),
@@ -67,7 +67,7 @@ def test_without_a_network_one_line_once_within_five_seconds(server, capsys, mon
         monkeypatch.setattr(socket, "getaddrinfo", silence)
     start = time.monotonic()
     for _ in range(2):
-        assert digits().world == "course"
+        assert load_digits().world == "course"
         assert load_classifier(NAME) == "shapes_resnet"
     assert time.monotonic() - start < 5
     lines = capsys.readouterr().out.splitlines()
@@ -83,9 +83,9 @@ def test_the_course_world_touches_neither_network_nor_public_files(server, monke
     server.asked.clear()
     attempts.clear()
     monkeypatch.setenv("COURSE_WORLD", "course")
-    assert digits().world == "course" and load_classifier("vgg19") == "shapes_vgg"
+    assert load_digits().world == "course" and load_classifier("vgg19") == "shapes_vgg"
     assert load_classifier(NAME) == "shapes_resnet"
-    assert digits(train=False, world="public").world == "public"
+    assert load_digits(train=False, world="public").world == "public"
     with pytest.raises(FetchError, match="set COURSE_WORLD=auto"):
         fetch("mnist")
     assert server.asked == [] == attempts
@@ -120,19 +120,19 @@ def test_fetch_says_what_it_does(server, capsys):
 
 def test_worlds_are_checked(monkeypatch):
     with pytest.raises(ValueError, match="use one of auto, course, public"):
-        digits(world="imagenet")
+        load_digits(world="imagenet")
     with pytest.raises(ValueError, match="use one of auto, course, public"):
         load_classifier("shapes_vgg", world="Course")
     monkeypatch.setenv("COURSE_WORLD", "nowhere")
     with pytest.raises(ValueError, match="set it to one of auto, course, public"):
-        digits()
+        load_digits()
 
 
 @needs_assets
 def test_real_mnist(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_WORLD", "public")
     monkeypatch.setenv("COURSE_DATA", str(ASSETS))
-    found = digits(train=False)
+    found = load_digits(train=False)
     assert found.images.shape == (10_000, 1, 28, 28) and found.labels[:5].tolist() == [7, 2, 1, 0, 4]
     images, labels = public.mnist()
     assert images.shape == (60_000, 28, 28) and labels.bincount().tolist()[:2] == [5923, 6742]

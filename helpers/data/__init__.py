@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-# Not `from helpers.data import digits`: in this package, `digits` is the function below.
 from helpers.data.digits import load as load_course_digits
 from helpers.data.photographs import photographs, read_picture
 from helpers.data.public import chosen_world, fetch, mnist, ready
@@ -15,7 +14,7 @@ from helpers.data.shapes import CATEGORIES, one
 if TYPE_CHECKING:
     from helpers.classifiers import Classifier
 
-__all__ = ["Digits", "Picture", "digits", "fetch", "pictures", "read_picture"]
+__all__ = ["Digits", "Picture", "fetch", "load_digits", "pictures", "read_picture"]
 
 UNSEEN = 3000  # seed of shapes that no net was trained on
 
@@ -52,7 +51,7 @@ class Digits:
     world: str
 
 
-def digits(train: bool = True, world: str | None = None) -> Digits:
+def load_digits(train: bool = True, world: str | None = None) -> Digits:
     """Return MNIST in the public world, the course's own digits in the course world, and say which.
 
     Args:

@@ -1,0 +1,88 @@
+"""Checkers of lesson 05: Grad-CAM from maps and gradients, and the evidence against a class."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, einsum
+
+from helpers.checks.core import ask, checker, name_the_mistake
+
+Combine = Callable[[Tensor, Tensor], Tensor]
+
+
+def _question() -> tuple[Tensor, Tensor]:
+    """Return random maps and gradients [3, 6, 4, 5] of both signs; a map's average gradient is not near zero."""
+    random = torch.Generator().manual_seed(5)
+    maps, gradients = torch.randn(2, 3, 6, 4, 5, generator=random)
+    return maps, gradients + torch.randn(3, 6, 1, 1, generator=random)
+
+
+def _weighted(weights: Tensor, maps: Tensor) -> Tensor:
+    """Return the maps [N, K, h, w] added up with weights [N, K]: [N, h, w]."""
+    return einsum("nk,nkij->nij", weights, maps)
+
+
+@checker
+def check_grad_cam_from(function: Combine) -> str:
+    """Check ``function(maps [N, K, h, w], gradients [N, K, h, w]) -> [N, h, w]`` on random tensors."""
+    maps, gradients = _question()
+    weights = gradients.mean((2, 3))
+    signed = _weighted(weights, maps)
+    right = signed.relu()
+    channels = "you {} the gradient over the channels; average over the places, one weight for each map."
+    mistakes = {
+        "the gradient is not averaged over places: what you have is HiResCAM (lesson 09). Give each map one weight.": (
+            gradients * maps
+        )
+        .sum(1)
+        .relu(),
+        channels.format("averaged"): (gradients.mean(1) * maps.sum(1)).relu(),
+        channels.format("summed"): (gradients.sum(1) * maps.sum(1)).relu(),
+        "the ReLU came too early: gradients keep their sign, only the weighted sum is cut.": _weighted(
+            gradients.relu().mean((2, 3)), maps
+        ).relu(),
+        "your weights went through the ReLU; only the weighted sum does.": _weighted(weights.relu(), maps).relu(),
+        "each map went through the ReLU; add them up first, with both signs.": (
+            (weights[:, :, None, None] * maps).relu().sum(1)
+        ),
+        "the ReLU at the end is missing.": signed,
+        "you summed the gradient over places, so the map is h x w times too large; average it.": _weighted(
+            gradients.sum((2, 3)), maps
+        ).relu(),
+        "you averaged the weighted maps over the channels; add them up.": right / maps.shape[1],
+        "the pictures share their weights; average over places, not over the batch.": einsum(
+            "k,nkij->nij", weights.mean(0), maps
+        ).relu(),
+        "your maps are scaled to [0, 1]; the raw map is asked for, plotting scales.": right
+        / right.amax((1, 2), keepdim=True),
+    }
+    name_the_mistake(ask(function, maps.clone(), gradients.clone()), mistakes, right, what="the map")
+    one = ask(function, maps[:1].clone(), gradients[:1].clone())
+    name_the_mistake(one, {}, right[:1], what="the map of a batch of one picture")
+    return "one weight for each map, one map for each picture."
+
+
+@checker
+def check_evidence_against(function: Combine) -> str:
+    """Check ``function(maps [N, K, h, w], gradients [N, K, h, w]) -> [N, h, w]`` on random tensors."""
+    maps, gradients = _question()
+    weights = gradients.mean((2, 3))
+    signed = _weighted(weights, maps)
+    right = (-signed).relu()
+    mistakes = {
+        "this is Grad-CAM, the evidence for the class; turn the sign before the ReLU.": signed.relu(),
+        "the sign was turned after the ReLU, which had removed what is asked for.": -signed.relu(),
+        "the minus is still there; return how strong the evidence is, 0 or more.": signed.clamp(max=0),
+        "evidence for the class is still in it, as negative values; cut it off.": -signed,
+        "you took absolute values, so evidence for the class counts as well.": signed.abs(),
+        "you kept only the maps with a negative weight; add up all maps, then cut.": _weighted(
+            (-weights).relu(), maps
+        ).relu(),
+        "the ReLU came too early: average the gradients with their sign.": _weighted(
+            (-gradients).relu().mean((2, 3)), maps
+        ).relu(),
+        "the gradient is not averaged over places; give each map one weight.": (-gradients * maps).sum(1).relu(),
+    }
+    got = name_the_mistake(ask(function, maps.clone(), gradients.clone()), mistakes, right, what="the map")
+    share = (got.sum() / signed.abs().sum()).item()
+    return f"on these random maps the ReLU of Grad-CAM hides {share:.0%} of the mass."
