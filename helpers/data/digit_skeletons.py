@@ -53,8 +53,8 @@ def two(rng: Generator) -> Track:
     u, n, p = rng.uniform, rng.normal, rng.random
     wide = u(0.2, 0.42)
     left = -wide * u(0.5, 1.2)
-    foot, low, right = -wide * u(0.6, 1.4), u(0.8, 1.0), wide * u(0.5, 2.3)
-    end = (right, low + n(0.02, 0.1))
+    foot, low, right = -wide * u(0.6, 1.4), u(0.8, 1.0), wide * u(0.3, 2.3)
+    end = (right, low + n(0.02, 0.1)) if p() < 0.93 else (right * 1.4, low - u(0.15, 0.45))
     base = [((foot + right) / 2, (low + end[1]) / 2 + n(-0.01, 0.05)), end]
     entry = rng.choice(5, p=(0.56, 0.18, 0.14, 0.06, 0.06))
     start = [
@@ -71,10 +71,12 @@ def two(rng: Generator) -> Track:
         return [[top, [(foot, low)], base]]
     arch = [*start, (wide * u(0, 0.3), 0), (wide * u(0.7, 1), u(0.1, 0.22))]
     arch += [(wide * u(0.6, 1), u(0.3, 0.48)), (wide * u(-0.1, 0.4), u(0.55, 0.72))]
-    if kind < 0.3:  # a round 2, its loop small and to the left
-        curve = [*arch[:-1], (wide * u(0.2, 0.6), u(0.68, 0.8)), (-wide * u(0.5, 0.9), u(0.87, 1))]
-        curve += [(-wide * u(0.9, 1.25), u(0.75, 0.88)), (-wide * u(0.3, 0.7), u(0.62, 0.76))]
-        return [[[*curve, (wide * u(0.1, 0.4), u(0.74, 0.86)), (wide * u(0.4, 1.6), u(0.88, 1.05))]]]
+    if kind < 0.32:  # a round 2 with a wide loop
+        loop = u(0.15, 0.5)
+        curve = [*arch[:-1], (wide * u(0.2, 0.7), u(0.68, 0.8)), (-wide * u(0.4, 0.9), u(0.87, 1))]
+        curve += [(-wide * u(0.9, 1.25), 1 - loop * 0.6), (-wide * u(0.2, 0.7), 1 - loop)]
+        curve.append((wide * u(0.1, 0.5), 1 - loop * u(0.5, 0.9)))
+        return [[[*curve, (wide * u(0.5, 1.6), u(0.82, 1.05))]]]
     if kind < 0.53:
         return [[[*arch, (foot, low)], base]]
     if kind < 0.65:
@@ -88,13 +90,14 @@ def two(rng: Generator) -> Track:
 def three(rng: Generator) -> Track:
     """Two bowls that meet at a waist: a corner, a small loop or a smooth bend; the top may be flat."""
     u, n, p = rng.uniform, rng.normal, rng.random
-    wide, waist, inset = u(0.18, 0.44), u(0.32, 0.53), u(-0.24, 0.22)
+    wide, waist, inset = u(0.18, 0.44), u(0.32, 0.55), u(-0.24, 0.24)
     low = wide * u(0.55, 1.4)
     bowl = [(low * u(0.4, 0.7), waist + u(-0.02, 0.1)), (low * u(0.85, 1.1), u(0.62, 0.78))]
     bowl += [(low * u(0.3, 0.7), u(0.9, 0.99)), (-low * u(-0.1, 0.4), u(0.97, 1.03))]
-    if p() < 0.8:
+    tail = p()
+    if tail < 0.68:
         bowl.append((-low * u(0.4, 1.5), u(0.74, 1)))
-    else:
+    elif tail < 0.87:
         bowl += [(-low * u(0.8, 1.2), u(0.9, 0.98)), (-low * u(0.6, 1.4), u(0.72, 0.88))]
     left, kind = -wide * u(0.3, 1.3), p()
     if kind < 0.2:
@@ -137,7 +140,7 @@ def four(rng: Generator) -> Track:
         return [[bowl], [stem]]
     top = (x + n(0, 0.05), 0)
     stem[0] = top if p() < 0.7 else (x, u(0, 0.3))
-    if p() < 0.22:
+    if p() < 0.12:
         loop = [top, (-wide * 0.5, bar * 0.35), (-wide, bar * 0.8), (-wide * 0.5, bar)]
         return [[[*loop, (end[0] * 0.6, bar * u(0.85, 1)), end]], [stem]]
     return [[[top, (-wide * 0.4 + n(0, 0.03), bar * 0.55), corner], [end]], [stem]]
@@ -173,7 +176,7 @@ def five(rng: Generator) -> Track:
 def six(rng: Generator) -> Track:
     """A stem that sweeps down into a loop; the loop stays open, closes or overshoots."""
     u, n, p = rng.uniform, rng.normal, rng.random
-    top = u(0.3, 0.68) if p() < 0.87 else u(0.6, 0.82)
+    top = u(0.34, 0.68) if p() < 0.87 else u(0.6, 0.82)
     wide = u(0.15, 0.34 + 0.18 * (top > 0.42))
     x = u(-0.3, 0.45)
     left, tall = -wide * u(0.8, 1.1), 1 - top
@@ -186,6 +189,9 @@ def six(rng: Generator) -> Track:
     loop = [(-wide * u(0.5, 0.8), u(0.85, 0.94)), (wide * u(-0.1, 0.15), 1)]
     bulge = wide * (u(0.75, 1) if p() < 0.7 else u(1, 1.6))
     loop += [(bulge, top + tall * u(0.5, 0.85)), (bulge * u(0.75, 1), top + tall * 0.25)]
+    if p() < 0.22:  # the loop stays narrow and runs out below, as a spiral does
+        loop += [(wide * u(-0.2, 0.4), top + tall * u(0.25, 0.5)), (wide * u(-0.5, 0.25), u(0.85, 1.1))]
+        return [[stem + loop]]
     loop += [(bulge - wide * u(0.6, 1), top), (-wide * u(0.1, 0.6), top + u(0.02, 0.15))]
     ending = p()
     if ending > 0.2:
@@ -220,7 +226,7 @@ def seven(rng: Generator) -> Track:
 def eight(rng: Generator) -> Track:
     """An S that climbs back to its start, two crossing diagonals, or two rings."""
     u, n, p = rng.uniform, rng.normal, rng.random
-    wide, low, waist = u(0.15, 0.38), u(0.1, 0.4), u(0.34, 0.58)
+    wide, low, waist = u(0.15, 0.38), u(0.07, 0.4), u(0.34, 0.6)
     mid, off, kind = n(0, 0.05), n(0, 0.05), p()
     deep = 1 - waist
     if kind < 0.62:
@@ -263,10 +269,10 @@ def nine(rng: Generator) -> Track:
     """A loop, and a stem that is straight, bends or ends in a hook."""
     u, n, p = rng.uniform, rng.normal, rng.random
     tall = u(0.3, 0.6) if p() < 0.8 else u(0.55, 0.83)
-    wide = u(0.17, 0.42) if tall < 0.5 else u(0.22, 0.54)
+    wide = u(0.13, 0.42) if tall < 0.5 else u(0.22, 0.54)
     right = wide * u(0.75, 1.1)
     foot = n(right - 0.1, 0.14)
-    loop = [(wide * (u(0.3, 1.1) if p() < 0.85 else u(-0.1, 0.3)), u(0, 0.22))]
+    loop = [(wide * (u(0.3, 1.1) if p() < 0.82 else u(-0.1, 0.3)), u(0, 0.22))]
     loop += [(wide * n(-0.1, 0.2), u(-0.02, 0.05)), (-wide * u(0.8, 1.1), tall * u(0.4, 0.6))]
     loop += [(-wide * u(0.1, 0.5), tall), (wide * u(0.3, 0.7), tall * u(0.65, 0.95))]
     stem = [((right + foot) / 2 + n(0.01, 0.035), 0.55 + n(0, 0.04)), (foot, 1)]
