@@ -25,7 +25,7 @@ class Recipe:
     weight_decay: float = 1e-4
 
 
-QUICK = Recipe(epochs=2)
+QUICK = Recipe(epochs=2, lr=3e-3, batch_size=64)
 FULL = Recipe(epochs=15, optimiser="sgd", lr=0.01, batch_size=100, weight_decay=0.0)
 
 
