@@ -34,8 +34,9 @@ lab: env
 test: env
 	$(BIN)/python -m pytest $(ARGS)
 
-notebooks: env solutions
+notebooks: env
 	$(BIN)/python notebooks/execute.py $(ARGS)
+	$(BIN)/python solutions/make_exercises.py
 
 solutions: env
 	$(BIN)/python solutions/make_exercises.py
@@ -43,6 +44,7 @@ solutions: env
 data: env
 	$(BIN)/python datasets/make_digits.py $(if $(MNIST),--mnist $(MNIST))
 	$(BIN)/python datasets/make_shapes.py
+	chmod 644 datasets/weights/*.safetensors
 	cd datasets && git ls-files --cached --others --exclude-standard -- . \
 		| grep -E '\.(gz|png|safetensors)$$' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
 

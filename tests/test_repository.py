@@ -1,0 +1,275 @@
+"""The rules of the house: what every notebook, module and page of the repository keeps."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helpers.course import ROOT
+
+NOTEBOOKS = sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "solutions").glob("*.ipynb")])
+LESSONS = [path for path in NOTEBOOKS if path.parent.name == "notebooks"]
+REPOSITORY = yaml.safe_load((ROOT / "CITATION.cff").read_text())["repository-code"]
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
+
+
+@cache
+def files():
+    """Every file of the repository: what lies here, less what .gitignore names."""
+    ignored = {".git", *(line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if "*" not in line)}
+    found = []
+    for path in ROOT.rglob("*"):
+        parts = path.relative_to(ROOT).parts
+        if path.is_file() and not ignored.intersection(parts) and parts[:2] != ("datasets", "downloads"):
+            found.append(path)
+    return [path for path in found if not any(part.endswith(".egg-info") for part in path.parts)]
+
+
+@cache
+def cells_of(path):
+    cells = json.loads(path.read_text())["cells"]
+    for cell in cells:
+        cell["source"] = "".join(cell["source"])
+    return cells
+
+
+def code_of(path):
+    return [cell for cell in cells_of(path) if cell["cell_type"] == "code"]
+
+
+def prose_of(path):
+    return "\n\n".join(cell["source"] for cell in cells_of(path) if cell["cell_type"] == "markdown")
+
+
+def outputs_of(path):
+    """Everything that the notebook printed, as text."""
+    parts = []
+    for cell in code_of(path):
+        for output in cell["outputs"]:
+            parts += output.get("text", []) or output.get("data", {}).get("text/plain", [])
+            parts += output.get("data", {}).get("text/html", [])
+    return "".join(parts)
+
+
+def is_picture(output):
+    return any(kind.startswith("image/") for kind in output.get("data", {}))
+
+
+# --- notebooks ---
+
+
+def test_there_are_the_core_lessons():
+    assert {path.stem[:2] for path in LESSONS} >= {"00", "02", "03", "04", "05", "06"}
+    assert (ROOT / "solutions" / "06_exercises.ipynb") in NOTEBOOKS
+
+
+@every_notebook
+def test_saved_as_run_from_top_to_bottom(path):
+    counts = [cell["execution_count"] for cell in code_of(path)]
+    assert counts == list(range(1, len(counts) + 1))
+    kinds = {output["output_type"] for cell in code_of(path) for output in cell["outputs"]}
+    assert "error" not in kinds
+    noise = [o["text"] for cell in code_of(path) for o in cell["outputs"] if o.get("name") == "stderr"]
+    assert not noise, "a warning is saved with the notebook"
+    assert "widgets" not in json.loads(path.read_text())["metadata"]
+    assert not any("widget-view" in kind for c in code_of(path) for o in c["outputs"] for kind in o.get("data", {}))
+
+
+@every_notebook
+def test_cells_are_short_and_none_is_empty(path):
+    for cell in code_of(path):
+        assert 0 < len(cell["source"].splitlines()) <= 25, cell["source"][:200]
+
+
+@every_notebook
+def test_it_is_small(path):
+    assert path.stat().st_size < 0.8e6
+
+
+@every_notebook
+def test_the_first_code_cell_is_the_same_everywhere(path):
+    assert code_of(path)[0]["source"] == code_of(LESSONS[0])[0]["source"]
+    assert REPOSITORY in code_of(path)[0]["source"]
+
+
+@every_notebook
+def test_every_picture_has_a_caption_and_words_for_those_who_cannot_see_it(path):
+    cells = cells_of(path)
+    for cell, following in zip(cells, [*cells[1:], None], strict=True):
+        pictures = [output for output in cell.get("outputs", []) if is_picture(output)]
+        if pictures:
+            assert following and following["source"].startswith("**Caption.**"), cell["source"]
+        for output in pictures:
+            words = [entry.get("alt", "") for entry in output["metadata"].values() if isinstance(entry, dict)]
+            assert len("".join(words)) > 10, f"no alt text: {cell['source'][-200:]}"
+
+
+@every_lesson
+def test_the_header_has_the_form_of_a_lesson(path):
+    header = cells_of(path)[0]["source"]
+    badge, title, *rest = [line for line in header.split("\n\n") if line.strip()]
+    assert badge.endswith(
+        f"({REPOSITORY.replace('github.com', 'colab.research.google.com/github')}/blob/main/notebooks/{path.name})"
+    )
+    assert re.match(rf"# {int(path.stem[:2])} · \S", title)
+    assert rest[0].startswith("**Goal.**") and rest[1].startswith("**You will be able to**")
+    reading, running = re.match(r"Reading (\d+) minutes · running (\d+) s · needs ", rest[2]).groups()
+    assert 5 <= int(reading) <= 60 and int(running) < 60
+
+
+@every_lesson
+def test_a_lesson_asks_first_checks_and_lets_the_student_work(path):
+    code, prose = "\n".join(cell["source"] for cell in code_of(path)), prose_of(path)
+    assert "> **Predict first.**" in prose and 'guess = "?"' in code and "predict(" in code
+    assert re.search(r"^assert |^ *assert_close\(|testing\.assert_close\(|checks?\.", code, re.M)
+    assert prose.count("<details>") == prose.count("</details>") >= 4
+    assert re.search(r"\*\*Next\.\*\*|\*\*Further reading\.\*\*", prose)
+
+
+@every_lesson
+def test_a_lesson_is_of_one_sitting(path):
+    words = len(re.sub(r"<details>.*?</details>|```.*?```", "", prose_of(path), flags=re.S).split())
+    lines = sum(len([line for line in cell["source"].splitlines() if line.strip()]) for cell in code_of(path)[1:])
+    assert 700 <= words <= 2000, words
+    assert 40 <= lines <= 190, lines
+
+
+@every_notebook
+def test_every_number_in_the_prose_comes_from_a_run_or_from_the_code(path):
+    """Decimals and percentages in the text stand in the notebook's code or output as well."""
+    prose = re.sub(
+        r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|arXiv[: ]*[\d.]+", " ", prose_of(path), flags=re.S
+    )
+    known = "\n".join(cell["source"] for cell in code_of(path)) + outputs_of(path)
+    for number in re.findall(r"(?<![\w.])\d+\.\d+|\d+(?= ?%)", prose):
+        assert re.search(rf"(?<![\d.]){re.escape(number)}", known), f"{number} in the prose comes from nowhere"
+
+
+@every_notebook
+def test_no_call_that_the_course_teaches_against(path):
+    check_banned("\n".join(cell["source"] for cell in code_of(path)))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "helpers").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_such_call_in_the_helpers(path):
+    check_banned(path.read_text())
+
+
+def check_banned(code):
+    for pattern in (
+        r"""cmap\s*=\s*['"]jet|COLORMAP_JET|\bcm\.jet\b""",
+        r"pretrained\s*=\s*True",
+        r"register_backward_hook",
+        r"\.cuda\(\)",
+        r"torch\.load\((?![^)]*weights_only)",
+    ):
+        assert not re.search(pattern, code), pattern
+
+
+@every_lesson
+def test_folded_solutions_stand_below_their_exercise(path):
+    code = "\n".join(cell["source"] for cell in code_of(path))
+    if path.stem.startswith("06"):
+        return  # its solutions lie in solutions/
+    asked = re.findall(r"^def (\w+)\([^)]*\):\n(?:    .*\n)*?    \.\.\.  # your code here", code, re.M)
+    assert asked, "no exercise"
+    for name in asked:
+        assert re.search(rf"<summary>Solution</summary>.*?```python\n.*?def {name}\(", prose_of(path), re.S), name
+
+
+# --- pages and links ---
+
+
+def pages():
+    yield from ((path, prose_of(path)) for path in NOTEBOOKS)
+    yield from ((path, path.read_text()) for path in files() if path.suffix == ".md")
+
+
+def test_links_inside_the_repository_exist():
+    for path, text in pages():
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if not re.match(r"https?:|mailto:|attachment:|#|data:", target):
+                assert (path.parent / target.partition("#")[0]).exists(), f"{path.name}: {target}"
+
+
+def test_the_readme_lists_every_lesson_with_its_minutes():
+    readme = (ROOT / "README.md").read_text()
+    for path in LESSONS:
+        minutes = re.search(r"Reading (\d+) minutes", cells_of(path)[0]["source"]).group(1)
+        assert re.search(rf"\(notebooks/{path.name}\).*\| {minutes} min", readme), path.name
+
+
+def test_the_tree_is_small():
+    assert sum(path.stat().st_size for path in files()) < 40e6
+
+
+def test_nothing_of_one_machine_or_of_a_registry_is_in_the_repository():
+    shape = re.compile(
+        "/".join(["", "work", "(main|shared)"]) + "|/tm" + r"p/\w|pythonhos" + "ted|pypi.org/sim" + "ple"
+    )
+    for path in files():
+        if path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".txt", ".cff", ""}:
+            text = path.read_text()
+            found = shape.search(text)
+            assert not found, f"{path.relative_to(ROOT)}: {found.group()}"
+            assert not re.search(r"\b(TO" + "DO|FIX" + "ME)", text), path
+
+
+# --- helpers: small modules, imports that run one way ---
+
+ABOVE = {  # a package of helpers -> what it may import from helpers
+    "helpers.hooks": set(),
+    "helpers.attribution": {"helpers.hooks", "helpers.attribution"},
+    "helpers.synthesis": {"helpers.attribution", "helpers.hooks"},
+    "helpers.figures": set(),
+    "helpers.panels": {"helpers.figures"},
+    "helpers.curves": {"helpers.figures"},
+    "helpers.plotting": {"helpers.figures", "helpers.panels", "helpers.curves"},
+    "helpers.training": set(),
+}
+
+
+def modules():
+    return sorted((ROOT / "helpers").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_module_is_read_in_one_sitting(path):
+    longest = 300 if path.name == "digit_skeletons.py" else 220  # ten short functions, hardly more than data
+    assert len(path.read_text().splitlines()) <= longest
+
+
+@pytest.mark.parametrize("name", ABOVE)
+def test_imports_run_one_way(name):
+    base = ROOT / Path(*name.split("."))
+    for path in [base.with_suffix(".py")] if base.with_suffix(".py").exists() else base.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("helpers"):
+                names = {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+                allowed = {n for n in names for start in ABOVE[name] if n == start or n.startswith(start + ".")}
+                assert allowed, f"{path.name} imports {node.module}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_public_functions_have_hints_and_say_what_they_do(path):
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name
+            assert node.returns is not None, f"{node.name} does not say what it returns"
+            given = [*node.args.args, *node.args.kwonlyargs]
+            assert all(arg.annotation is not None for arg in given), f"{node.name} has an argument without a hint"
+
+
+def test_ruff_has_nothing_to_say():
+    for command in (["check"], ["format", "--check"]):
+        run = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "-q", "."], cwd=ROOT, capture_output=True, text=True
+        )
+        assert run.returncode == 0, run.stdout + run.stderr

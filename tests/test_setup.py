@@ -1,0 +1,66 @@
+"""The set-up: packages are named once, pins hold no address, every way to install gives the same packages."""
+
+import re
+import tomllib
+
+import yaml
+
+from helpers.course import DATASETS, ROOT, shipped_files
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+PACKAGES = [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["compare"]]
+
+
+def name_of(requirement):
+    return re.match(r"[A-Za-z0-9_.-]+", requirement).group().lower().replace("_", "-")
+
+
+def test_every_package_is_named_once():
+    names = [name_of(package) for package in PACKAGES]
+    assert len(names) == len(set(names))
+    assert {"captum", "grad-cam", "torchcam"} == {name_of(package) for package in EXTRAS["compare"]}
+
+
+def test_environment_yml_has_the_packages_of_pyproject():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert sorted(pip) == sorted(PACKAGES)
+    (python,) = [entry for entry in conda if entry.startswith("python=")]
+    assert python >= "python=" + PROJECT["requires-python"].removeprefix(">=")
+
+
+def test_requirements_pin_every_package_and_hold_no_address():
+    text = (ROOT / "requirements.txt").read_text()
+    pinned = {name_of(line) for line in text.splitlines() if "==" in line}
+    assert {name_of(package) for package in PACKAGES} <= pinned
+    assert all(re.match(r"[a-zA-Z0-9._-]+==[^ ]+( ;.*)?$", line) for line in text.splitlines())
+    assert not re.search(r"://|--|@", text)
+
+
+def test_opencv_comes_once_and_without_a_screen():
+    text = (ROOT / "requirements.txt").read_text()
+    assert re.findall(r"^opencv[a-z-]*", text, re.M) == ["opencv-python-headless"]
+
+
+def test_shipped_files_are_whole_and_all_listed():
+    listed = shipped_files()
+    assert [name for name, whole in listed.items() if not whole] == []
+    data = [
+        file.relative_to(DATASETS) for file in DATASETS.rglob("*") if file.suffix in {".gz", ".png", ".safetensors"}
+    ]
+    assert {file.as_posix() for file in data if file.parts[0] != "downloads"} == set(listed)
+
+
+def test_shipped_weights_are_small():
+    sizes = [file.stat().st_size for file in (DATASETS / "weights").glob("*.safetensors")]
+    assert len(sizes) == 6 and sum(sizes) < 13e6
+
+
+def test_make_offers_what_the_readme_promises():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    readme = (ROOT / "README.md").read_text()
+    assert {"lab", "test", "env", "data", "solutions", "lock"} <= targets
+    assert set(re.findall(r"make ([a-z]+)", readme)) <= targets
+    assert (ROOT / ".ci" / "run").read_text().split("\n")[-2] == "make test"
