@@ -29,7 +29,7 @@ $(INSTALLED): requirements.txt
 env: $(INSTALLED)
 
 lab: env
-	$(BIN)/jupyter lab notebooks/00_start_here.ipynb $(ARGS)
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
 
 test: env
 	$(BIN)/python -m pytest $(ARGS)
