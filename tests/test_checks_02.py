@@ -1,27 +1,13 @@
 """The checkers of lesson 02: they accept the lesson's own solutions and others as right, and name the mistakes."""
 
-import re
-
-import nbformat
 import pytest
 import torch
 import torch.nn.functional as F
 
+from folded import solution
 from helpers.checks import lesson_02
-from helpers.course import ROOT
 
 CHECKS = {"class_spread": lesson_02.check_class_spread, "collapse": lesson_02.check_collapse}
-
-
-def solution(name: str):
-    """Return the function of that name from the lesson's folded solution, run with torch and F alone."""
-    lesson = nbformat.read(ROOT / "notebooks" / "02_class_prototypes.ipynb", as_version=4)
-    text = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
-    blocks = [b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if f"def {name}(" in b]
-    assert len(blocks) == 1
-    space = {"torch": torch, "F": F}
-    exec(blocks[0], space)  # the course's own text
-    return space[name]
 
 
 def groups(images, labels):
@@ -99,7 +85,7 @@ def cases(table):
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_the_lessons_own_solution_is_right(name, capsys):
-    assert CHECKS[name](solution(name)) is True
+    assert CHECKS[name](solution("02_class_prototypes", name)) is True
     assert capsys.readouterr().out.startswith("Right: ")
 
 

@@ -1,27 +1,11 @@
 """The checkers of lesson 03: the notebook's own solutions pass, named mistakes get their own message."""
 
-import json
-import re
-
 import pytest
 import torch
 import torch.nn.functional as F
 
+from folded import solution
 from helpers.checks import lesson_03
-from helpers.course import ROOT
-
-NOTEBOOK = ROOT / "notebooks" / "03_saliency.ipynb"
-
-
-def solution(name):
-    """Return the function that the notebook's folded solution defines, run on its own."""
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-    blocks = re.findall(r"<summary>Solution</summary>\s*```python\n(.*?)```", text, re.DOTALL)
-    (code,) = [block for block in blocks if f"def {name}(" in block]
-    space = {"torch": torch, "F": F}
-    exec(code, space)
-    return space[name]
 
 
 def gradient(model, x, score, mode=False):
@@ -116,7 +100,7 @@ def one_by_one(model, x, target):
 
 @pytest.mark.parametrize("answer", ["solution", one_by_one], ids=["solution", "one by one"])
 def test_a_right_saliency_passes(answer, capsys):
-    assert lesson_03.check_saliency(solution("saliency") if answer == "solution" else answer) is True
+    assert lesson_03.check_saliency(solution("03_saliency", "saliency") if answer == "solution" else answer) is True
     assert capsys.readouterr().out.startswith("Right")
 
 
@@ -129,7 +113,7 @@ def test_a_wrong_saliency_gets_its_own_message(hint, capsys):
 
 @pytest.mark.parametrize("answer", ["solution", lambda z, g: torch.where(z > 0, g.clamp(min=0), 0)])
 def test_a_right_rule_passes(answer, capsys):
-    function = solution("guided_relu_backward") if answer == "solution" else answer
+    function = solution("03_saliency", "guided_relu_backward") if answer == "solution" else answer
     assert lesson_03.check_guided_relu_backward(function) is True
     assert capsys.readouterr().out.startswith("Right")
 

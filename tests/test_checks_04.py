@@ -1,34 +1,11 @@
 """The checkers of lesson 04 accept the folded solutions, name each known mistake, and wait for an answer."""
 
-import re
-from pathlib import Path
-
-import nbformat
 import pytest
 import torch
 import torch.nn.functional as F
 
+from folded import solution
 from helpers.checks import lesson_04
-
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "04_cam.ipynb"
-
-
-@pytest.fixture(autouse=True)
-def lenient(monkeypatch):
-    monkeypatch.delenv("COURSE_STRICT", raising=False)
-
-
-def solutions():
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    folded = [c.source for c in cells if "<summary>Solution</summary>" in c.source]
-    return [block for text in folded for block in re.findall(r"```python\n(.*?)```", text, re.S)]
-
-
-def solution(name):
-    scope = {"torch": torch, "F": F}
-    for block in solutions():
-        exec(block, scope)
-    return scope[name]
 
 
 def cam(weight, maps):
@@ -95,7 +72,7 @@ CHECKS = {
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_accepts_the_folded_solution(name, capsys):
-    assert CHECKS[name][0](solution(name)) is True
+    assert CHECKS[name][0](solution("04_cam", name)) is True
     assert capsys.readouterr().out.startswith("Right: ")
 
 

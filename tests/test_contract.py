@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import torch
-from test_hooks import hooks_of
 from torch import nn
 
 from helpers import attribution
 from nets import RELU_STYLES, Tiny, pictures, random_net
+from test_hooks import hooks_of
 
 METHODS = {
     "gradient": attribution.gradient,

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision.models
-from loopback import FILES, NAME, WEIGHTS, full_disk, left, made_files
 from torchvision.datasets import MNIST, utils
 
 from helpers import course
 from helpers.data import fetch, load_digits, network, public
 from helpers.data.network import FetchError
 from helpers.models import load_classifier
+from loopback import FILES, NAME, WEIGHTS, full_disk, left, made_files
 
 FAULTS = {
     "404": "answers 404",

@@ -24,11 +24,6 @@ from helpers.synthesis import class_means, class_prototypes
 NAME = "06_exercises.ipynb"
 
 
-@pytest.fixture(autouse=True)
-def lenient(monkeypatch):
-    monkeypatch.delenv("COURSE_STRICT", raising=False)
-
-
 def verdict_of(capsys, check, *answer):
     """Return the checker's verdict and the one line that it printed."""
     capsys.readouterr()

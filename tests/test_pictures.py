@@ -8,11 +8,11 @@ import sys
 import numpy as np
 import pytest
 import torch
-from no_network import attempts
 from PIL import Image
 
 from helpers.data import Picture, pictures, read_picture
 from helpers.models import Classifier
+from no_network import attempts
 
 
 def test_pictures_of_photographs():

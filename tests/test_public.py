@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from loopback import FILES, NAME, WEIGHTS, left
-from no_network import attempts
 from torchvision.datasets import MNIST
 
 from helpers import course
 from helpers.data import fetch, load_digits, pictures, public
 from helpers.data.network import FetchError
 from helpers.models import load_classifier
+from loopback import FILES, NAME, WEIGHTS, left
+from no_network import attempts
 
 ASSETS = course.ROOT.parent / "shared" / "assets"
 needs_assets = pytest.mark.skipif(
