@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -48,6 +48,7 @@ class Classifier:
         layer: the name of its last convolutional stage; empty for a net without one.
         world: ``"course"`` or ``"public"``.
         name: of the network that was really loaded.
+        trained_on: what its weights were made from, in a few words.
     """
 
     model: nn.Module
@@ -56,6 +57,7 @@ class Classifier:
     layer: str
     world: str
     name: str
+    trained_on: str
 
 
 def load_classifier(name: str, world: str | None = None) -> Classifier:
@@ -98,6 +100,8 @@ def _course(name: str) -> Classifier:
     file = course.DATASETS / "weights" / f"{name}.safetensors"
     try:
         model.load_state_dict(load_file(file))
+        with safe_open(file, "pt") as opened:
+            trained_on = (opened.metadata() or {}).get("trained_on", "unknown data")
     except FileNotFoundError as error:
         raise RuntimeError(f"{file} is missing: rebuild it with `make data`, or clone the course again.") from error
     except (SafetensorError, RuntimeError, OSError) as error:
@@ -105,9 +109,10 @@ def _course(name: str) -> Classifier:
         fault = "does not fit" if isinstance(error, RuntimeError) else "is damaged, or no file of weights for"
         raise RuntimeError(f"{file} {fault} {name}: {cure}.") from error
     if kind.startswith("Mnist"):
-        return Classifier(_frozen(model), [str(i) for i in range(10)], _each(_digit), layer, "course", name)
-    preprocess = _each(lambda picture: preprocess_shapes(read_picture(picture))[0])
-    return Classifier(_frozen(model), list(CATEGORIES), preprocess, layer, "course", name)
+        categories, preprocess = [str(i) for i in range(10)], _each(_digit)
+    else:
+        categories, preprocess = list(CATEGORIES), _each(lambda picture: preprocess_shapes(read_picture(picture))[0])
+    return Classifier(_frozen(model), categories, preprocess, layer, "course", name, trained_on)
 
 
 def _public(name: str) -> Classifier:
@@ -115,7 +120,7 @@ def _public(name: str) -> Classifier:
     transform = weights.transforms()
     preprocess = _each(lambda picture: transform(Image.fromarray(read_picture(picture))))
     layer = _last_stage(name, _frozen(model), preprocess)
-    return Classifier(model, list(weights.meta["categories"]), preprocess, layer, "public", name)
+    return Classifier(model, list(weights.meta["categories"]), preprocess, layer, "public", name, "ImageNet")
 
 
 def _frozen(model: nn.Module) -> nn.Module:
