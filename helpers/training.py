@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 class Recipe:
     """How to train: passes over the data, batch size, optimiser ("adamw" or "sgd") and its learning rate.
 
-    AdamW goes with a one-cycle schedule; SGD (momentum 0.9) divides its rate by ten after 60 and after 90 % of the steps.
+    AdamW goes with a one-cycle schedule; SGD (momentum 0.9) divides its rate by ten after 60 and 90 % of the steps.
     """
 
     epochs: int
