@@ -22,7 +22,8 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from helpers.course import DATASETS
-from helpers.data.digits import RAW, generate, load, read_idx, write_idx
+from helpers.data.digits import RAW, generate, load
+from helpers.data.idx import read_idx, write_idx
 from helpers.models import MnistCNN, MnistDNN
 from helpers.training import Recipe, evaluate, fit
 

@@ -17,7 +17,7 @@ from torchvision.datasets import MNIST
 
 from helpers import course
 from helpers.data import network, public
-from helpers.data.digits import write_idx
+from helpers.data.idx import write_idx
 
 NAME = "squeezenet1_1"
 WEIGHTS = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torchvision.datasets import MNIST
 
 from helpers.course import DATASETS, ROOT
-from helpers.data.digits import RAW, frame, generate, load, read_idx, write_idx
+from helpers.data.digits import RAW, frame, generate, load
+from helpers.data.idx import read_idx, write_idx
 from helpers.models import MnistCNN, MnistDNN
 from helpers.training import evaluate
 

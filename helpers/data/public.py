@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from helpers import course
-from helpers.data.digits import read_idx
 from helpers.data.download import (
     addresses,
     checkpoint,
@@ -22,6 +21,7 @@ from helpers.data.download import (
     present,
     weights_of,
 )
+from helpers.data.idx import read_idx
 from helpers.data.network import GLANCE, PATIENCE, FetchError, answering
 
 UNASKED = 100  # megabytes: a file that is not smaller comes only with fetch()
