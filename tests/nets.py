@@ -15,6 +15,13 @@ LAYERS = {
     "squeezenet1_1": "features",
     "mobilenet_v2": "features",
 }
+MORE = {  # for the methods that are tried on every family
+    "resnet50": "layer4",
+    "vgg11": "features",
+    "vgg16_bn": "features",
+    "convnext_tiny": "features",
+    "efficientnet_b0": "features",
+}
 AVERAGED = {name: layer for name, layer in LAYERS.items() if name != "vgg11_bn"}  # nets that have a CAM
 
 

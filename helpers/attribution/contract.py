@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 Target = int | Tensor | Callable[[Tensor], Tensor] | None
 
@@ -86,15 +87,27 @@ def score(logits: Tensor, target: Target) -> Tensor:
         TypeError: another kind of target.
         ValueError: class numbers out of range or not one for each picture; a function that does not return [N].
     """
+    target = settle(logits, target)
+    if not callable(target):
+        return logits.gather(1, target[:, None])[:, 0]
+    scores = target(logits)
+    if not isinstance(scores, Tensor) or scores.shape != logits.shape[:1]:
+        raise ValueError(f"The target function must return one score for each picture, shape [{len(logits)}].")
+    return scores
+
+
+def settle(logits: Tensor, target: Target) -> Tensor | Callable[[Tensor], Tensor]:
+    """Return the question as class numbers, int64 [N], or as the function it is; arguments and errors as in `score`.
+
+    Methods that run the network on many versions of a picture settle ``None`` once, on the picture itself, and then
+    ask for `of_rows` of the result. They give a function the rows of many versions at once: it must treat all alike.
+    """
     count, classes = logits.shape
     if callable(target):
-        scores = target(logits)
-        if not isinstance(scores, Tensor) or scores.shape != (count,):
-            raise ValueError(f"The target function must return one score for each picture, shape [{count}].")
-        return scores
+        return target
     if target is None:
-        chosen = logits.detach().argmax(1)
-    elif isinstance(target, Tensor) and target.dim() == 1:
+        return logits.detach().argmax(1)
+    if isinstance(target, Tensor) and target.dim() == 1:
         if target.is_floating_point() or target.dtype == torch.bool:
             raise TypeError(f"The target tensor is {target.dtype}; give whole class numbers, target.long().")
         if len(target) != count:
@@ -113,4 +126,30 @@ def score(logits: Tensor, target: Target) -> Tensor:
     if (chosen < 0).any() or (chosen >= classes).any():
         bad = chosen[(chosen < 0) | (chosen >= classes)][0].item()
         raise ValueError(f"Class {bad} is out of range: this network has {classes} classes, 0 to {classes - 1}.")
-    return logits.gather(1, chosen[:, None])[:, 0]
+    return chosen
+
+
+def of_rows(settled: Tensor | Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor | Callable[[Tensor], Tensor]:
+    """Return the settled question for rows that are versions of the pictures numbered ``pictures``, int64 [rows]."""
+    return settled if callable(settled) else settled[pictures.to(settled.device)]
+
+
+def in_chunks(total: int, chunk: int, what: str) -> Iterator[Tensor]:
+    """Yield the numbers 0 to ``total - 1`` in order, as int64 tensors of at most ``chunk``, the last may be shorter.
+
+    After two seconds a progress bar appears, headed by ``what``; it goes when the work is done.
+
+    Raises:
+        ValueError: a chunk that is no positive whole number.
+    """
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise ValueError(f"chunk is {chunk!r}; give how many pictures may go through the network at once, 1 or more.")
+    with tqdm(total=total, desc=what, delay=2, leave=False) as bar:
+        for numbers in torch.arange(total).split(chunk):
+            yield numbers
+            bar.update(len(numbers))
+
+
+def quick(x: Tensor) -> Tensor:
+    """Return ``x`` [N, C, H, W] in the memory layout that convolves fastest: channels last on the CPU."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
