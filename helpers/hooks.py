@@ -1,6 +1,6 @@
-"""Looking into a running network: capture what a layer gives, and change how ReLUs pass gradients back.
+"""Looking into a running network: capture what a layer gives, cut the network behind it, change how ReLUs pass back.
 
-Everything here is a context manager: when its block ends, by an error or otherwise, the network is as it was.
+When a block or a call ends, by an error or otherwise, the network is as it was.
 """
 
 import difflib
@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+
+from helpers.relu_rule import relu_rule
+from helpers.splitting import Head, Trunk, split_by_graph, split_by_hook
+
+__all__ = ["Maps", "capture", "find_layer", "relu_rule", "split_at"]
 
 
 def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
@@ -111,63 +114,29 @@ def capture(*layers: nn.Module) -> Iterator[Maps | tuple[Maps, ...]]:
         yield records[0] if len(records) == 1 else records
 
 
-class _ModifiedReLU(torch.autograd.Function):
-    """Forward: an ordinary ReLU, cut off at ``ceiling`` (ReLU6). Backward: one of the two rules of relu_rule."""
+def split_at(model: nn.Module, layer: str | nn.Module, *, follow: bool = True) -> tuple[Trunk, Head]:
+    """Cut a network behind a layer: ``model(x)`` is ``head(*trunk(x))``, and the head runs alone on changed maps.
 
-    @staticmethod
-    def forward(ctx, z: Tensor, ceiling: float, guided: bool, inplace: bool) -> Tensor:
-        ctx.open_gates = (z > 0) & (z < ceiling) if guided else None
-        if inplace:
-            ctx.mark_dirty(z)
-            return z.clamp_(0, ceiling)
-        return z.clamp(0, ceiling)
+    ``trunk(x)`` gives ``(maps, *carried)``: the layer's output at its last run, and whatever by-passes it on the way to
+    the logits, such as a shortcut. ``head(maps, *carried)`` gives the logits. Neither overwrites what it is given. For
+    many versions of one picture's maps, repeat the rows of ``carried`` as those of the maps.
 
-    @staticmethod
-    def backward(ctx, g: Tensor):
-        g = g.clamp(min=0)
-        return (g if ctx.open_gates is None else g * ctx.open_gates), None, None, None
+    The way from the layer to the logits is found by running the code around the layer once with stand-ins for tensors
+    (torch.fx); modules that do not hold the layer stay whole. Code that looks at numbers on that way
+    (``if x.mean() > 0``), or that changes a tensor and leaves the result lying, cannot be followed: then the head
+    runs the whole model on the carried pictures and puts the maps in, which gives the same and takes longer. With
+    ``follow=False`` it always does; who has the model's logits can so take the safe way when the short one is wrong,
+    as it is with code that asks ``isinstance(x, Tensor)`` of a stand-in.
 
-
-class relu_rule(TorchFunctionMode):  # noqa: N801 - used like a function: `with relu_rule("guided"):`
-    """Inside the block every ReLU passes gradients back by another rule; its forward pass stays the same.
-
-    With z the ReLU's input and g the gradient that arrives at its output,
-
-    * the true rule gives ``g * 1[z > 0]``,
-    * ``"deconv"`` gives ``g * 1[g > 0]`` (Zeiler and Fergus, 2014),
-    * ``"guided"`` gives ``g * 1[g > 0] * 1[z > 0]`` (Springenberg et al., 2015).
-
-    The mode sees the *call*, not the module: ``nn.ReLU``, ``F.relu``, ``torch.relu``, ``z.relu_()`` and ReLU6, reused,
-    in-place or functional, all count, where module hooks miss the functional ones without a word.
-
-    Attributes:
-        count: how many ReLU calls were changed; zero means that the rule did nothing.
+    The halves share the model's modules. Split in the mode, ``eval()`` or ``train()``, in which you will run them.
 
     Raises:
-        ValueError: another rule's name.
+        ValueError: the model has no such layer.
     """
-
-    _INPLACE = {F.relu_, torch.relu_, Tensor.relu_}
-    _RELUS = {F.relu, torch.relu, Tensor.relu} | _INPLACE
-
-    def __init__(self, rule: str) -> None:
-        super().__init__()
-        if rule not in ("guided", "deconv"):
-            raise ValueError(f"relu_rule knows 'guided' and 'deconv', not {rule!r}.")
-        self.guided = rule == "guided"
-        self.count = 0
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        """Replace the call if it is a ReLU, and let every other call through."""
-        kwargs = kwargs or {}
-        if func in self._RELUS:
-            ceiling = float("inf")
-        elif func is F.relu6:
-            ceiling = 6.0
-        elif func is F.hardtanh and kwargs["min_val"] == 0:  # nn.ReLU6 is a Hardtanh from 0 to 6
-            ceiling = float(kwargs["max_val"])
-        else:
-            return func(*args, **kwargs)
-        self.count += 1
-        inplace = func in self._INPLACE or kwargs.get("inplace", False)
-        return _ModifiedReLU.apply(args[0] if args else kwargs["input"], ceiling, self.guided, inplace)
+    module = find_layer(model, layer)
+    if follow:
+        try:
+            return split_by_graph(model, module)
+        except Exception:  # stand-ins run through the user's code, which may stumble over them in any way
+            pass
+    return split_by_hook(model, module)
