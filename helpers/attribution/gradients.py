@@ -1,5 +1,6 @@
 """Explanations by a gradient with respect to the picture: the true one, and two with another rule for ReLUs."""
 
+import torch
 from torch import Tensor, autograd, nn
 
 from helpers.attribution.contract import Target, check_pictures, explaining, run, score
@@ -24,17 +25,28 @@ def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
         TypeError, ValueError: pictures or target that cannot be explained; the message names the cure.
     """
     with explaining(model):
-        x = check_pictures(x).requires_grad_()
-        scores = score(run(model, x), target)
-        if not scores.requires_grad:
-            raise ValueError("The score does not depend on the picture: is there a detach() or a no_grad in the model?")
-        (result,) = autograd.grad(scores.sum(), x)
-    if (result.flatten(1) == 0).all(1).any():
-        raise ValueError(
-            "The gradient is zero everywhere: the score does not react to small changes of the picture. Explain a "
-            "logit (not a saturated softmax), and look whether every ReLU before it is off."
-        )
-    return result
+        return check_alive(one_pass(model, check_pictures(x), target))
+
+
+def gradient_x_input(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
+    """Return gradient times picture, x * dy_c/dx (Shrikumar et al., 2016).
+
+    The first-order Taylor estimate of what each value adds to the logit, counted from a picture of zeros: exact for
+    a linear network, and summing to the logit for every network of ReLUs without biases. Zero is black for pixels in
+    [0, 1], and the mean colour for normalised ones: a value of zero gets nothing. Older texts call it simple Taylor,
+    and some turn its sign. Arguments and errors as for :func:`gradient`.
+
+    Returns:
+        Signed attribution [N, C, H, W], detached, in logits.
+
+    Raises:
+        ValueError: also for a picture of zeros, of which no value can have a share.
+    """
+    slopes = gradient(model, x, target)
+    if (x.flatten(1) == 0).all(1).any():
+        raise ValueError("A picture is zero everywhere, and so is gradient times picture: use gradient().")
+    with torch.inference_mode(False), torch.no_grad():
+        return x * slopes
 
 
 def guided_backprop(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
@@ -56,6 +68,31 @@ def deconvnet(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     Arguments, shapes and errors as for :func:`guided_backprop`.
     """
     return _with_rule("deconv", model, x, target)
+
+
+def one_pass(model: nn.Module, x: Tensor, target: Target) -> Tensor:
+    """Return dy_c/dx [N, C, H, W] by one forward and one backward pass, inside an `explaining` block.
+
+    ``x`` keeps its memory layout: with another one convolutions round otherwise, and now and then a ReLU flips.
+
+    Raises:
+        ValueError: the score does not depend on the picture.
+    """
+    x = x.requires_grad_()
+    scores = score(run(model, x), target)
+    if not scores.requires_grad:
+        raise ValueError("The score does not depend on the picture: is there a detach() or a no_grad in the model?")
+    return autograd.grad(scores.sum(), x)[0]
+
+
+def check_alive(gradients: Tensor) -> Tensor:
+    """Return ``gradients`` [N, C, H, W] if none of the N is zero everywhere, else raise ValueError."""
+    if (gradients.flatten(1) == 0).all(1).any():
+        raise ValueError(
+            "The gradient is zero everywhere: the score does not react to small changes of the picture. Explain a "
+            "logit (not a saturated softmax), and look whether every ReLU before it is off."
+        )
+    return gradients
 
 
 def _with_rule(rule: str, model: nn.Module, x: Tensor, target: Target) -> Tensor:
