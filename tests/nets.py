@@ -61,6 +61,7 @@ class Tiny(nn.Module):
         self.act2 = nn.ReLU()
         self.drop = nn.Dropout(0.5)
         self.fc = nn.Linear(8, 5)
+        nn.init.uniform_(self.fc.bias, 0.5, 1.0)  # positive scores, which Ablation-CAM asks for
 
     def relu(self, z: torch.Tensor, second: bool = False) -> torch.Tensor:
         if self.style == "functional":

@@ -14,8 +14,24 @@ METHODS = {
     "gradient": attribution.gradient,
     "guided_backprop": attribution.guided_backprop,
     "deconvnet": attribution.deconvnet,
-    "grad_cam": lambda *a: attribution.grad_cam(*a, layer="conv2"),
+    "gradient_x_input": attribution.gradient_x_input,
+    "smooth_grad": lambda *a: attribution.smooth_grad(*a, samples=3, chunk=4),
+    "var_grad": lambda *a: attribution.var_grad(*a, samples=3, chunk=4),
+    "integrated_gradients": lambda *a: attribution.integrated_gradients(*a, steps=3, chunk=4),
     "cam": lambda *a: attribution.cam(*a, layer="conv2"),
+    "grad_cam": lambda *a: attribution.grad_cam(*a, layer="conv2"),
+    "grad_cam_plus_plus": lambda *a: attribution.grad_cam_plus_plus(*a, layer="conv2"),
+    "layer_cam": lambda *a: attribution.layer_cam(*a, layer="conv2"),
+    "hires_cam": lambda *a: attribution.hires_cam(*a, layer="conv2"),
+    "xgrad_cam": lambda *a: attribution.xgrad_cam(*a, layer="conv2"),
+    "score_cam": lambda *a: attribution.score_cam(*a, layer="conv2", chunk=3),
+    "ablation_cam": lambda *a: attribution.ablation_cam(*a, layer="conv2", chunk=3),
+    "eigen_cam": lambda *a: attribution.eigen_cam(*a, layer="conv2"),
+    "full_grad": attribution.full_grad,
+    "guided_grad_cam": lambda *a: attribution.guided_grad_cam(*a, layer="conv2"),
+    "occlusion": lambda *a: attribution.occlusion(*a, patch=8, chunk=30),
+    "rise": lambda *a: attribution.rise(*a, samples=5, chunk=3),
+    "lrp": attribution.lrp,
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
@@ -126,7 +142,7 @@ def test_on_an_accelerator(device):
 @pytest.mark.parametrize(
     ("x", "error", "cure"),
     [
-        (torch.zeros(1, 1, 8, 8), ValueError, "1 channels, Tiny takes 3"),
+        (pictures(1, 8)[:, :1], ValueError, "1 channels, Tiny takes 3"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), TypeError, "preprocess"),
         (torch.full((1, 3, 8, 8), torch.nan), ValueError, "NaN"),
         (torch.full((1, 3, 8, 8), torch.inf), ValueError, "infinite"),
@@ -161,8 +177,13 @@ def test_targets_that_cannot_be_explained(method, target, error, cure):
         method(Tiny(), pictures(), target)
 
 
-@pytest.mark.parametrize("method", [attribution.cam, attribution.grad_cam])
-def test_layers_that_cannot_be_explained(method):
+OF_A_LAYER = ("cam grad_cam grad_cam_plus_plus layer_cam hires_cam xgrad_cam gradient_cams "
+              "guided_grad_cam score_cam ablation_cam eigen_cam").split()  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_A_LAYER)
+def test_layers_that_cannot_be_explained(name):
+    method = getattr(attribution, name)
     with pytest.raises(ValueError, match="has no layer 'conv3'; it has 'conv2', 'conv1'"):
         method(Tiny(), pictures(), 0, layer="conv3")
     with pytest.raises(ValueError, match="maps"):
