@@ -77,7 +77,7 @@ def grid(
             raise ValueError(f"{name} has {len(given)} entries for {len(maps)} panels; give one for each.")
 
     panels = [(under, None) if m is None else (m, under) for m, under in zip(maps, unders, strict=True)]
-    asked = [(None, None) if m is None else (signed, cmap) for m in maps]  # a picture alone is nobody's map
+    asked = [(signed, cmap) if m is not None and m.ndim == 2 else (None, None) for m in maps]  # pictures are no maps
     looks = [look_of(values, under is not None, *one) for (values, under), one in zip(panels, asked, strict=True)]
     mapped = [i for i, values in enumerate(maps) if values is not None and values.ndim == 2]
     if shared_scale and mapped:

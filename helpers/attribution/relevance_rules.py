@@ -1,9 +1,9 @@
 """The rules of LRP for one linear layer: through which changed outputs its relevance flows back, and in which shares.
 
-A rule is a function ``(linear, value, *inputs) -> [(share, part), ...]``. ``value`` is the layer's true output z, a
-``part`` an output of the same shape with changed weights. With R the relevance of z, ``share * R / part`` goes back
-through each part's weights, and an input's relevance is the input times what arrives at it. ``inputs`` is the layer's
-input alone, and for z^B also the lowest and the highest value that it can have.
+A rule is a function ``(linear, value, *inputs) -> [(share, part), ...]``. ``value`` is the layer's output z, or 0
+where it has no relevance, a ``part`` an output of the same shape with changed weights. With R the relevance of z,
+``share * R / part`` goes back through each part's weights, and an input's relevance is the input times what arrives at
+it. ``inputs`` is the layer's input alone, and for z^B also the lowest and the highest value that it can have.
 """
 
 from collections.abc import Callable
@@ -97,6 +97,7 @@ class _Shares(autograd.Function):
             return None, None, None, relevance / _away_from_zero(inputs[0], ctx.epsilon)
         with torch.enable_grad():
             leaves = [tensor.detach().requires_grad_() for tensor in inputs]
+            value = torch.where(relevance == 0, 0, value)  # behind a ReLU nothing arrives at negative outputs
             shares, outputs = zip(*ctx.parts(value, *leaves), strict=True)
         quotients = [
             s * relevance / _away_from_zero(z.detach(), ctx.epsilon) for s, z in zip(shares, outputs, strict=True)
