@@ -1,0 +1,102 @@
+"""Checkers of lesson 10: the alpha-beta rule of LRP for one layer, and the rule for a sum of two branches."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, einsum
+
+from helpers.checks.core import Wrong, ask, checker, name_the_mistake
+
+
+def _layer() -> tuple[Tensor, Tensor, Tensor]:
+    """Return activations [4, 6] of both signs, weights [6, 5] and relevance [4, 5].
+
+    Unit 0 gets only positive messages from pictures 0 and 3, none from picture 1 and only negative ones from picture 2.
+    """
+    random = torch.Generator().manual_seed(10)
+    a, w, relevance = (torch.randn(shape, generator=random) for shape in ((4, 6), (6, 5), (4, 5)))
+    w[:3, 0], w[3:, 0] = w[:3, 0].abs(), 0
+    a[:, :3] = a[:, :3].abs() * torch.tensor([1.0, 0, -1, 1])[:, None]
+    relevance[1, 0] = 0
+    return a, w, relevance
+
+
+def _shares(m: Tensor, axis: int = 1) -> tuple[Tensor, Tensor]:
+    """Return the shares of the positive and of the negative messages [N, J, K], each kind by itself."""
+    up, down = m.clamp(min=0), (-m).clamp(min=0)
+    return up / (up.sum(axis, keepdim=True) + 1e-12), down / (down.sum(axis, keepdim=True) + 1e-12)
+
+
+@checker
+def check_alpha_beta(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> str:
+    """Check ``function(a [N, J], w [J, K], R [N, K], alpha) -> [N, J]`` on random tensors, for alpha 2, 3 and 1."""
+    a, w, relevance = (t.double() for t in _layer())
+    m = a[:, :, None] * w
+    total = m.sum(1, keepdim=True) + 1e-12
+    of_weights = [a[:, :, None] * part / (a @ part + 1e-12)[:, None] for part in (w.clamp(min=0), w.clamp(max=0))]
+    for alpha in (2.0, 3.0, 1.0):
+
+        def paid(up: Tensor, down: Tensor, beta: float = alpha - 1, alpha: float = alpha) -> Tensor:
+            return einsum("njk,nk->nj", alpha * up - beta * down, relevance)
+
+        up, down = _shares(m)
+        mistakes = {
+            "positive and negative messages were swapped: those that raised the sum share alpha parts.": paid(down, up),
+            "what lowered the sum must get negative parts, 1 - alpha of R; you added them.": paid(up, -down),
+            "what lowered the sum gets 1 - alpha parts; your parts do not add up to 1.": paid(up, down, alpha),
+            "only what raised the sum got its parts; what lowered it gets 1 - alpha parts of R.": paid(up, down, 0),
+            "this is right for alpha 2 alone; beta is alpha - 1.": paid(up, down, 1),
+            "you shared over the receivers k; the messages that one unit k got share its R.": paid(*_shares(m, 2)),
+            "you split the weights by sign; messages a * w raise or lower the sum, and a has both signs.": paid(
+                *of_weights
+            ),
+            "you left out the negative activations; with a negative weight they raise the sum.": paid(
+                *_shares(a.clamp(min=0)[:, :, None] * w)
+            ),
+            "both kinds were divided by the whole sum; each kind shares by itself.": paid(
+                m.clamp(min=0) / total, -m.clamp(max=0) / total
+            ),
+            "these are the plain shares of the epsilon rule; pay positive and negative messages apart.": paid(
+                m / total, m, 0, 1
+            ),
+        }
+        got = ask(function, a.float(), w.float(), relevance.float(), alpha)
+        if isinstance(got, Tensor) and got.isnan().any():
+            raise Wrong("there is a NaN: a unit got no message of one kind, so that 0 was divided by 0.")
+        name_the_mistake(got, mistakes, paid(up, down), what=f"the relevance for alpha = {alpha:g}")
+    return "for alpha 1, 2 and 3, with activations of both signs, and nothing is divided by zero."
+
+
+@checker
+def check_share_sum(function: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]) -> str:
+    """Check ``function(s, f, R) -> (relevance of s, relevance of f)`` on random maps [2, 3, 4, 4]."""
+    random = torch.Generator().manual_seed(11)
+    s, f, relevance = torch.randn(3, 2, 3, 4, 4, generator=random)
+    f = torch.where((s + f).abs() < 0.2, f + torch.where(s + f < 0, -0.4, 0.4), f)  # no sum is nearly zero ...
+    for t in (s, f, relevance):
+        t[0, 0] = 0  # ... but some are zero, as after a ReLU
+    z = torch.where(s + f == 0, 1.0, s + f)
+    size = torch.where(s + f == 0, 1.0, s.abs() + f.abs())
+    right = torch.stack([s * relevance / z, f * relevance / z])
+    mistakes = {
+        "each branch got all of the relevance, which doubles it, as in captum.": torch.stack([relevance, relevance]),
+        "each branch got half, whatever it added; share in proportion.": torch.stack([relevance, relevance]) / 2,
+        "the shortcut got everything; f added its part as well.": torch.stack([relevance, 0 * relevance]),
+        "the branch f got everything; the shortcut added its part as well.": torch.stack([0 * relevance, relevance]),
+        "the two results are swapped: first that of s, then that of f.": right.flip(0),
+        "you shared by size, |s| and |f|; a part of the other sign gets a share of the other sign.": torch.stack(
+            [s.abs() * relevance / size, f.abs() * relevance / size]
+        ),
+        "you have the shares s / (s + f) and f / (s + f); multiply them by R.": torch.stack([s / z, f / z]),
+        "you multiplied by R and never divided by the sum.": torch.stack([s * relevance, f * relevance]),
+    }
+    got = ask(function, s.clone(), f.clone(), relevance.clone())
+    if not isinstance(got, tuple | list) or len(got) != 2 or not all(isinstance(t, Tensor) for t in got):
+        raise Wrong("two tensors are asked for: return the relevance of s, then that of f, with a comma between.")
+    if any(t.shape != s.shape for t in got):
+        raise Wrong(f"both results must have the shape of R, {list(s.shape)}, not {[list(t.shape) for t in got]}.")
+    if any(t.isnan().any() for t in got):
+        raise Wrong("there is a NaN where both branches are zero: 0 was divided by 0. Return 0 there.")
+    name_the_mistake(torch.stack(list(got)), mistakes, right, what="the relevance")
+    kept = (got[0] + got[1] - relevance).abs().max().item()
+    return f"the two parts add up to R, to {kept:.0e}."
