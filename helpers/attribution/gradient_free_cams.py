@@ -79,7 +79,7 @@ def ablation_cam(
     chunk: int = 64,
     relu: bool = True,
 ) -> Tensor:
-    """Return the Ablation-CAM of a layer (Ramaswamy and Desai, 2020): maps weighted by what the score loses without.
+    """Return the Ablation-CAM of a layer (Desai and Ramaswamy, 2020): maps weighted by what the score loses without.
 
     ``relu(sum_k w_k A_k)`` with ``w_k = (y_c - y_c with A_k = 0) / y_c``. The layers before run once (and once more for
     one picture, to make sure that the network was cut rightly, see :func:`split_at`); those behind run once for each
@@ -146,7 +146,7 @@ def eigen_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: str 
     with explaining(model), torch.no_grad():
         x = check_pictures(x)
         with capture(module) as captured:
-            score(run(model, quick(x)), target)
+            score(run(model, x), target)
         maps = _checked(captured.activations)
         flat = maps.flatten(2)
         flat = flat - flat.mean(2, keepdim=True)
