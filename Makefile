@@ -6,11 +6,12 @@ INSTALLED := .venv/installed
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help env lab test notebooks solutions data lock lint clean
+.PHONY: help env lab test bench notebooks solutions data lock lint clean
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
 	@echo "make test       run every test and every notebook, offline"
+	@echo "make bench      time our methods beside captum, grad-cam, torchcam and zennit (ARGS=--quick: a minute)"
 	@echo "make env        only set up .venv"
 	@echo "make notebooks  run all notebooks again and save them with their pictures"
 	@echo "make solutions  make the blank exercises from solutions/"
@@ -33,6 +34,9 @@ lab: env
 
 test: env
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: env
+	$(BIN)/python tests/bench $(ARGS)
 
 notebooks: env
 	$(BIN)/python notebooks/execute.py $(ARGS)
