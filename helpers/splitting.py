@@ -61,6 +61,8 @@ class _Whole(nn.Module):
 class _Path(fx.Tracer):
     """Follows the code of the modules that hold the layer; every other module is one step."""
 
+    proxy_buffer_attributes = True  # a buffer can then meet the stand-in for a number, as parameters always can
+
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.layer = layer

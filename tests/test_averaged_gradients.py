@@ -13,7 +13,7 @@ from nets import Tiny, pictures, random_net
 
 NETS = ("resnet18", "squeezenet1_1", "densenet121", "mobilenet_v2")
 CLASSES = torch.tensor([7, 281, 640])
-FEW = 6  # samples or steps: agreement needs no more
+FEW = 4  # samples or steps: agreement needs no more
 every_net = pytest.mark.parametrize("name", NETS)
 noisy_methods = pytest.mark.parametrize("method", [attribution.smooth_grad, attribution.var_grad])
 
@@ -70,15 +70,14 @@ def test_with_the_same_noise_smooth_grad_and_var_grad_are_captums(name, kind, sa
     library = captums("NoiseTunnel")(captums("Saliency")(net))
     for one, target in zip(x.split(1), CLASSES.tolist(), strict=True):
         got = method(net, one, target, samples=FEW, generator=torch.Generator().manual_seed(11))
-        strength = 0.15 * (one.max() - one.min()).item()
+        strength = (0.15 * (one.max() - one.min())).item()
         torch.manual_seed(11)
         options = {"nt_type": kind, "nt_samples": FEW, "stdevs": strength, "abs": False}
         assert_agree(got, library.attribute(one.clone(), target=target, **options), 2e-5)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn"])
-def test_in_float64_they_are_captums_whatever_the_layout(name):
-    net, x = copy.deepcopy(random_net(name)).double(), pictures(2, 32).double()
+def test_in_float64_integrated_gradients_are_captums_whatever_the_layout():
+    net, x = copy.deepcopy(random_net("resnet18")).double(), pictures(2, 32).double()
     library = captums("IntegratedGradients")(net)
     expected = library.attribute(x, target=CLASSES[:2], n_steps=FEW, method="gausslegendre")
     assert_agree(attribution.integrated_gradients(net, x, CLASSES[:2], steps=FEW), expected, 1e-6)  # float32 weights
@@ -114,11 +113,10 @@ def test_integrated_gradients_are_complete():
 
 
 def test_with_relus_the_gap_of_integrated_gradients_closes_as_steps_are_added():
-    net, x = copy.deepcopy(random_net("squeezenet1_1")).double(), pictures(1, 48).double()
-    change = (net(x) - net(torch.zeros_like(x)))[0, 281]
-    few, many = (attribution.integrated_gradients(net, x, 281, steps=steps) for steps in (2, 100))
-    gaps = [(result.sum() - change).abs() / result.abs().sum() for result in (few, many)]
-    assert gaps[1] < 1e-3 < gaps[0]
+    net, x = Tiny().double().eval(), pictures(3, 16).double()
+    change = (net(x) - net(torch.zeros_like(x)))[:, 2]
+    few, many = (attribution.integrated_gradients(net, x, 2, steps=steps).sum((1, 2, 3)) for steps in (2, 300))
+    assert (many - change).abs().max() < 0.003 * change.abs().min() < (few - change).abs().max()
 
 
 def test_without_biases_integrated_gradients_are_gradient_x_input_and_sum_to_the_logit():

@@ -1,10 +1,11 @@
 """Gradients at many versions of a picture: with noise (SmoothGrad, VarGrad), or on the way from a baseline (IG)."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, einsum, nn
 
 from helpers.attribution.contract import Target, check_pictures, explaining, in_chunks, of_rows, quick, run, settle
 from helpers.attribution.gradients import check_alive, one_pass
@@ -17,7 +18,7 @@ def smooth_grad(
     *,
     level: float = 0.15,
     samples: int = 50,
-    chunk: int = 32,
+    chunk: int = 25,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return the mean gradient of noisy copies of the picture (Smilkov et al., 2017).
@@ -26,8 +27,7 @@ def smooth_grad(
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
         x: pictures [N, C, H, W].
         target: as for :func:`gradient`; ``None`` is each clean picture's top class, asked of all its copies.
-        level: standard deviation of the noise, as a share of the picture's own range, largest value minus smallest.
-            The paper recommends 0.1 to 0.2; 0 gives the gradient.
+        level: standard deviation of the noise, as a share of the picture's own range; 0 gives the gradient.
         samples: noisy copies of each picture; one forward and one backward pass for each.
         chunk: copies that go through the network at once, which bounds the memory; it changes no result.
         generator: source of the noise, on the CPU; ``None`` is a fresh one with seed 0. All pictures of a batch get
@@ -37,15 +37,15 @@ def smooth_grad(
         Signed attribution [N, C, H, W], detached, in logits per unit of x.
 
     Raises:
-        TypeError, ValueError: pictures, target or numbers that cannot be used, and a picture of one value, which has
-            no range to take a share of; the message names the cure.
+        TypeError, ValueError: input that cannot be used, also a picture of one value, which has no range to take a
+            share of; the message names the cure.
     """
     with explaining(model):
         x = check_pictures(x)
         noisy = _noisy(x, level, samples, generator)
         total = torch.zeros_like(x)
         for _, pictures, gradients in _passes(model, x, target, noisy, samples, chunk, "SmoothGrad"):
-            total.index_add_(0, pictures, gradients)
+            total += _sums(gradients, pictures, len(x))
         return check_alive(total / samples)
 
 
@@ -56,7 +56,7 @@ def var_grad(
     *,
     level: float = 0.15,
     samples: int = 50,
-    chunk: int = 32,
+    chunk: int = 25,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return the variance of the gradient over noisy copies of the picture (Adebayo et al., 2018).
@@ -80,8 +80,8 @@ def var_grad(
             start = sample == 0
             first[pictures[start]] = gradients[start]
             gradients = gradients - first[pictures]  # else a small variance drowns in the rounding of large squares
-            total.index_add_(0, pictures, gradients)
-            squares.index_add_(0, pictures, gradients.square())
+            total += _sums(gradients, pictures, len(x))
+            squares += _sums(gradients.square_(), pictures, len(x))
         check_alive(first + total / samples)
         return (squares / samples - (total / samples).square()).clamp(min=0)
 
@@ -93,7 +93,7 @@ def integrated_gradients(
     *,
     baseline: float | Tensor = 0.0,
     steps: int = 50,
-    chunk: int = 32,
+    chunk: int = 25,
 ) -> Tensor:
     """Return integrated gradients (Sundararajan et al., 2017): how much each value adds on the way from a baseline.
 
@@ -101,79 +101,83 @@ def integrated_gradients(
     up it is ``y_c(x) - y_c(x')``, as closely as ``steps`` allows: print both. Values equal to the baseline get nothing.
 
     Args:
-        model, x, target: as for :func:`smooth_grad`; ``None`` is the top class of x, asked all along the line.
+        model, x, target, chunk: as for :func:`smooth_grad`; the question is the same all along the line.
         baseline: x', where the line starts: a number, or a tensor that broadcasts to x. In normalised pictures 0 is
             the mean colour and not black.
         steps: points on the line; one forward and one backward pass for each.
-        chunk: points that go through the network at once, which bounds the memory; it changes no result.
 
     Returns:
         Signed attribution [N, C, H, W], detached, in logits.
 
     Raises:
-        TypeError, ValueError: pictures, target or numbers that cannot be used, a baseline that does not fit or that
-            equals a picture; the message names the cure.
+        TypeError, ValueError: input that cannot be used, also a baseline that equals a picture.
     """
     _check_count("steps", steps)
-    nodes, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1], weights that sum to 2
+    nodes, weights = _gauss_legendre(steps)
     with explaining(model):
         x = check_pictures(x)
         start = _check_baseline(baseline, x)
-        way = x - start
-        nodes, weights = (torch.from_numpy(v / 2).to(x)[:, None, None, None] for v in (nodes + 1, weights))
-        total = torch.zeros_like(x)
+        way, total = x - start, torch.zeros_like(x)
+        weights = torch.tensor(weights).to(x)
 
-        def on_the_way(step: Tensor, pictures: Tensor) -> Tensor:
-            return start[pictures] + nodes[step] * way[pictures]
+        def on_the_way(step: int, picture: int) -> Tensor:
+            return start[picture] + nodes[step] * way[picture]
 
         for step, pictures, gradients in _passes(model, x, target, on_the_way, steps, chunk, "Integrated gradients"):
-            total.index_add_(0, pictures, weights[step] * gradients)
+            total += _sums(gradients, pictures, len(x), weights[step])
         return way * check_alive(total)
 
 
-Versions = Callable[[Tensor, Tensor], Tensor]  # (version numbers [R], picture numbers [R]) -> pictures [R, C, H, W]
+Version = Callable[[int, int], Tensor]  # (number of the version, number of the picture) -> [C, H, W]
 
 
 def _passes(
-    model: nn.Module, x: Tensor, target: Target, versions: Versions, count: int, chunk: int, what: str
+    model: nn.Module, x: Tensor, target: Target, version: Version, count: int, chunk: int, what: str
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield version numbers, picture numbers and gradients of ``count`` versions of each picture, chunk by chunk.
-
-    The versions come in order, version 0 of every picture first. Each picture's question is settled before.
-    """
+    """Yield version numbers [R], picture numbers [R] and gradients [R, C, H, W], version 0 of every picture first."""
     with torch.no_grad():
         logits = torch.cat([run(model, quick(x[numbers])) for numbers in in_chunks(len(x), chunk, what)])
     settled = settle(logits, target)
     for rows in in_chunks(count * len(x), chunk, what):
-        rows = rows.to(x.device)
-        version, pictures = rows // len(x), rows % len(x)
-        yield version, pictures, one_pass(model, quick(versions(version, pictures)), of_rows(settled, pictures))
+        numbers, pictures = rows // len(x), rows % len(x)
+        batch = torch.stack([version(*row) for row in zip(numbers.tolist(), pictures.tolist(), strict=True)])
+        gradients = one_pass(model, quick(batch), of_rows(settled, pictures))
+        yield numbers.to(x.device), pictures.to(x.device), gradients
 
 
-def _noisy(x: Tensor, level: float, samples: int, generator: torch.Generator | None) -> Versions:
+def _sums(gradients: Tensor, pictures: Tensor, count: int, weights: float | Tensor = 1.0) -> Tensor:
+    """Return for each of ``count`` pictures the weighted sum of the rows that are versions of it, [count, C, H, W]."""
+    belongs = (torch.arange(count, device=pictures.device)[:, None] == pictures).to(gradients)
+    return einsum("nr,rchw->nchw", belongs * weights, gradients)
+
+
+def _noisy(x: Tensor, level: float, samples: int, generator: torch.Generator | None) -> Version:
     """Return the function that adds sample number s of the noise to a picture; samples must be asked for in order."""
     _check_count("samples", samples)
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 <= level < float("inf"):
         raise ValueError(f"level is {level!r}; give the noise as a share of the picture's range, such as 0.15.")
-    spread = level * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+    spread = level * (x.amax((1, 2, 3)) - x.amin((1, 2, 3)))
     if level and (spread == 0).any():
         raise ValueError("A picture has one value everywhere, so a share of its range is no noise: use gradient().")
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     elif generator.device.type != "cpu":
         raise ValueError(f"The generator is on {generator.device}; give torch.Generator(), on the CPU, for any device.")
-    drawn, first = [], 0
+    last, noise = -1, x[0]
 
-    def noisy(sample: Tensor, pictures: Tensor) -> Tensor:
-        nonlocal first
-        low, high = sample[0].item(), sample[-1].item()
-        del drawn[: low - first]
-        first = low
-        while first + len(drawn) <= high:  # one at a time and in float32: the same in any chunk, device and precision
-            drawn.append(torch.randn(x.shape[1:], generator=generator, dtype=torch.float32))
-        return x[pictures] + spread[pictures] * torch.stack(drawn).to(x)[sample - first]
+    def noisy(sample: int, picture: int) -> Tensor:
+        nonlocal last, noise
+        if sample != last:  # one at a time and in float32: the same for any chunk, batch, device and precision
+            last, noise = sample, torch.randn(x.shape[1:], generator=generator, dtype=torch.float32).to(x)
+        return x[picture] + spread[picture] * noise
 
     return noisy
+
+
+@cache
+def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
+    nodes, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1], weights that sum to 2
+    return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()
 
 
 def _check_count(name: str, value: int) -> None:
@@ -187,9 +191,8 @@ def _check_baseline(baseline: float | Tensor, x: Tensor) -> Tensor:
         start = torch.as_tensor(baseline).detach().to(x).broadcast_to(x.shape).clone()
     except (TypeError, ValueError, RuntimeError):
         given = f"of shape {list(baseline.shape)}" if isinstance(baseline, Tensor) else f"a {type(baseline).__name__}"
-        raise ValueError(
-            f"The baseline is {given}; give a number, or a tensor that broadcasts to the pictures, {list(x.shape)}."
-        ) from None
+        fitting = f"give a number, or a tensor that broadcasts to the pictures, {list(x.shape)}"
+        raise ValueError(f"The baseline is {given}; {fitting}.") from None
     if not torch.isfinite(start).all():
         raise ValueError("The baseline holds NaN or infinite values; look at where it was made.")
     if (start == x).flatten(1).all(1).any():

@@ -25,7 +25,7 @@ def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
         TypeError, ValueError: pictures or target that cannot be explained; the message names the cure.
     """
     with explaining(model):
-        return check_alive(one_pass(model, check_pictures(x), target))
+        return check_alive(one_pass(model, check_pictures(x), target)).contiguous()
 
 
 def gradient_x_input(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
