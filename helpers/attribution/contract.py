@@ -152,4 +152,4 @@ def in_chunks(total: int, chunk: int, what: str) -> Iterator[Tensor]:
 
 def quick(x: Tensor) -> Tensor:
     """Return ``x`` [N, C, H, W] in the memory layout that convolves fastest: channels last on the CPU."""
-    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+    return x.to(memory_format=torch.channels_last) if x.device.type == "cpu" else x  # also for one channel
