@@ -1,0 +1,134 @@
+"""Checkers of lesson 08: integrated gradients by the midpoint rule, and SmoothGrad with given noise."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from helpers.checks.core import Wrong, ask, checker, name_the_mistake
+
+SlopeAt = Callable[[Tensor], Tensor]
+
+
+@checker
+def check_integrated(function: Callable[[SlopeAt, Tensor, Tensor, int], Tensor]) -> str:
+    """Check ``function(slope_at, x [N, C, H, W], baseline, steps) -> [N, C, H, W]`` on a score with curved slopes."""
+    random = torch.Generator().manual_seed(8)
+    x, baseline = torch.randn(2, 3, 2, 4, 5, generator=random, dtype=torch.float64)
+    slope_at, height = _landscape(random)
+    way = x - baseline
+    steps = 12
+
+    def sum_at(points: Tensor) -> Tensor:
+        return sum(slope_at(baseline + a * way) for a in points)
+
+    middles, ends = (torch.arange(steps) + 0.5) / steps, torch.arange(steps + 1) / steps
+    expected = way * sum_at(middles) / steps
+    mistakes = {
+        "the factor (x - baseline) is missing: this is the mean slope, and its sum is not the rise of the score.": (
+            sum_at(middles) / steps
+        ),
+        "the factor is x; the way from the baseline is x - baseline long.": x * sum_at(middles) / steps,
+        "the factor is baseline - x, so every sign is turned.": -expected,
+        "you walk from zero and not from the baseline.": lambda: sum(way * slope_at(a * x) for a in middles) / steps,
+        "you walk from zero, and the factor is x: the baseline is not used.": lambda: (
+            sum(x * slope_at(a * x) for a in middles) / steps
+        ),
+        "you walk beyond the picture: baseline + a * x; the step is a * (x - baseline).": lambda: (
+            sum(way * slope_at(baseline + a * x) for a in middles) / steps
+        ),
+        "these are sums over the points; the mean is asked for, so divide by steps.": expected * steps,
+        "this is the slope at the picture alone, times the way; take the mean slope on the way.": way * slope_at(x),
+        "this is the slope at the baseline alone, times the way; take the mean.": way * slope_at(baseline),
+        "your points are the left ends of the parts, k / steps; take their middles.": way * sum_at(ends[:-1]) / steps,
+        "your points are the right ends of the parts; take their middles, (k + 0.5) / steps.": way
+        * sum_at(ends[1:])
+        / steps,
+        "you take steps + 1 points and divide by steps: together the weights are more than one.": way
+        * sum_at(ends)
+        / steps,
+        "the pictures are mixed: add up over the points and not over the batch.": lambda: expected.sum(0, keepdim=True),
+    }
+    given = x.clone(), baseline.clone()
+    got = name_the_mistake(ask(function, slope_at, *given, steps), mistakes, expected, 2e-3, what="the map")
+    if not (torch.equal(given[0], x) and torch.equal(given[1], baseline)):
+        raise Wrong("the map is right, but your function wrote into x or the baseline; work on new tensors.")
+    name_the_mistake(
+        ask(function, slope_at, x, baseline, 1), {}, way * slope_at(baseline + way / 2), 0.1, what="1 step"
+    )
+    gap = (got.sum((1, 2, 3)) - (height(x) - height(baseline))).abs().max().item()
+    return f"complete: with {steps} steps the sum misses the rise of the score by {gap:.0e}."
+
+
+@checker
+def check_smoothed(function: Callable[[SlopeAt, Tensor, float, Tensor], Tensor]) -> str:
+    """Check ``function(slope_at, x [N, C, H, W], level, noise [n, C, H, W]) -> [N, C, H, W]``."""
+    random = torch.Generator().manual_seed(9)
+    x = torch.randn(3, 2, 4, 5, generator=random, dtype=torch.float64) * torch.tensor([0.3, 1, 2]).view(3, 1, 1, 1) + 1
+    noise = torch.randn(6, 2, 4, 5, generator=random, dtype=torch.float64)
+    slope_at, _ = _landscape(random)
+    level = 0.2
+    ranges = x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True)
+
+    def slopes(spread: Tensor | float) -> Tensor:
+        return torch.stack([slope_at(x + spread * e) for e in noise])
+
+    right = slopes(level * ranges)
+    mistakes = {
+        "you divide the level by the range; multiply, so that the noise grows with the picture.": lambda: slopes(
+            level / ranges
+        ).mean(0),
+        "the noise has level squared times the range; that is a variance's place, and a standard deviation's was asked"
+        " for.": lambda: slopes(level**2 * ranges).mean(0),
+        "the noise is the square of what it should be: a variance where a standard deviation belongs.": lambda: slopes(
+            (level * ranges) ** 2
+        ).mean(0),
+        "the range is left out: the level is a share of it.": lambda: slopes(level).mean(0),
+        "you take the range of the whole batch; each picture has its own.": lambda: slopes(
+            level * (x.max() - x.min())
+        ).mean(0),
+        "the noise is level times the largest value; the range is the largest minus the smallest.": lambda: slopes(
+            level * x.amax((1, 2, 3), keepdim=True)
+        ).mean(0),
+        "the noise is level times the picture's standard deviation; take its range.": lambda: slopes(
+            level * x.std((1, 2, 3), keepdim=True)
+        ).mean(0),
+        "these are sums over the copies; take their mean.": lambda: right.sum(0),
+        "the absolute value came before the mean, so opposite slopes no longer cancel; keep the sign.": lambda: (
+            right.abs().mean(0)
+        ),
+        "the squares are averaged (a relative of VarGrad); take the mean of the slopes.": lambda: right.square().mean(
+            0
+        ),
+        "this is VarGrad, the variance over the copies; take the mean.": lambda: right.var(0, unbiased=False),
+        "the copies are averaged before the slope is taken; take the slope at each copy, then the mean.": lambda: (
+            slope_at(x + level * ranges * noise.mean(0))
+        ),
+        "this is the slope at the clean picture; the noise is missing.": lambda: slope_at(x),
+        "only one noisy copy was used; take the mean over all of them.": lambda: right[0],
+        "the noise alone went in, without the picture.": lambda: torch.stack(
+            [slope_at(level * ranges * e) for e in noise]
+        ).mean(0),
+        "the mean slope is multiplied by the picture; SmoothGrad stays a slope.": lambda: x * right.mean(0),
+    }
+    given = x.clone(), noise.clone()
+    got = ask(function, slope_at, given[0], level, given[1])
+    name_the_mistake(got, mistakes, right.mean(0), what="the map")
+    if not (torch.equal(given[0], x) and torch.equal(given[1], noise)):
+        raise Wrong("the map is right, but your function wrote into x or the noise; work on new tensors.")
+    still = ask(function, slope_at, x.clone(), 0.0, noise.clone())
+    name_the_mistake(still, {}, slope_at(x), what="the map without noise")
+    return f"the mean slope of {len(noise)} noisy copies, each picture with noise of its own strength."
+
+
+def _landscape(random: torch.Generator) -> tuple[SlopeAt, Callable[[Tensor], Tensor]]:
+    """Return the slope [N, C, H, W] and the height [N] of a curved score of pictures [N, 2, 4, 5]."""
+    a, b = torch.randn(2, 1, 2, 4, 5, generator=random, dtype=torch.float64)
+
+    def height(z: Tensor) -> Tensor:
+        return (a * z.sin() + b * z.square()).sum((1, 2, 3))
+
+    def slope_at(z: Tensor) -> Tensor:
+        return a * z.cos() + 2 * b * z
+
+    return slope_at, height
