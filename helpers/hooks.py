@@ -118,8 +118,9 @@ def split_at(model: nn.Module, layer: str | nn.Module, *, follow: bool = True) -
     """Cut a network behind a layer: ``model(x)`` is ``head(*trunk(x))``, and the head runs alone on changed maps.
 
     ``trunk(x)`` gives ``(maps, *carried)``: the layer's output at its last run, and whatever by-passes it on the way to
-    the logits, such as a shortcut. ``head(maps, *carried)`` gives the logits. Neither overwrites what it is given. For
-    many versions of one picture's maps, repeat the rows of ``carried`` as those of the maps.
+    the logits, such as a shortcut; ``trunk.carries`` tells how many these are, and where it is 0 the maps are enough.
+    ``head(maps, *carried)`` gives the logits. Neither overwrites what it is given. For many versions of one picture's
+    maps, repeat the rows of ``carried`` as those of the maps.
 
     The way from the layer to the logits is found by running the code around the layer once with stand-ins for tensors
     (torch.fx); modules that do not hold the layer stay whole. Code that looks at numbers on that way

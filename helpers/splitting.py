@@ -44,6 +44,7 @@ def split_by_hook(model: nn.Module, layer: nn.Module) -> tuple[Trunk, Head]:
         with layer.register_forward_hook(replace):
             return model(x.clone())
 
+    trunk.carries = 1
     return trunk, head
 
 
@@ -95,7 +96,9 @@ def split_by_graph(model: nn.Module, layer: nn.Module) -> tuple[Trunk, Head]:
     before = tensors - behind
     met = _back_from([logits], until=before | {cut})
     carried = [step for step in steps if step in met & before]
-    return _part(whole, steps, [pictures], (cut, *carried)), _part(whole, steps, [cut, *carried], logits)
+    trunk = _part(whole, steps, [pictures], (cut, *carried))
+    trunk.carries = len(carried)
+    return trunk, _part(whole, steps, [cut, *carried], logits)
 
 
 def _back_from(wanted: list[fx.Node], until: set[fx.Node]) -> set[fx.Node]:

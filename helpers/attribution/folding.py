@@ -1,4 +1,4 @@
-"""A network with its BatchNorms folded into its convolutions: the same function, with fewer passes over memory."""
+"""A network made quicker for hundreds of forward passes: BatchNorms folded into convolutions, weights laid out anew."""
 
 import copy
 from contextlib import ExitStack
@@ -7,34 +7,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from helpers.attribution.contract import quick
+
 
 def folded(model: nn.Module, x: Tensor, logits: Tensor) -> nn.Module:
-    """Return a network that gives what ``model`` gives in eval() mode, faster where BatchNorms follow convolutions.
+    """Return a network that gives what ``model`` gives in eval() mode, in less time.
 
-    Worth it for hundreds of forward passes. ``model`` stays as it is; unfolded parameters are shared, not copied. The
-    pairs are found by watching one forward pass, and the result is held against the model: where they differ, as they
-    do if a convolution's output is also used without its BatchNorm, or where the model cannot be copied, the model
-    itself is returned.
+    BatchNorms that follow a convolution are folded into it, and the convolutions' weights get the layout of
+    :func:`quick`, which spares each pass from turning them. ``model`` stays as it is; all other parameters are shared,
+    not copied. The pairs are found by watching one forward pass, and the result is held against the model: where they
+    differ, as they do if a convolution's output is also used without its BatchNorm, or where the model cannot be
+    copied, the model itself is returned.
 
     Args:
         model: classifier in eval() mode, [N, C, H, W] -> logits [N, classes].
         x: a few pictures [N, C, H, W] to watch and to compare.
         logits: what the model gives for ``x``.
     """
-    pairs = _pairs(model, x)
-    if not pairs:
-        return model
     kept = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     try:
         light = copy.deepcopy(model, kept)
-        for conv_name, norm_name in pairs.items():
+        for conv_name, norm_name in _pairs(model, x).items():
             conv, norm = light.get_submodule(conv_name), light.get_submodule(norm_name)
-            weight, conv.bias = fuse_conv_bn_weights(
+            conv.weight, conv.bias = fuse_conv_bn_weights(
                 conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
             )
-            conv.weight = nn.Parameter(weight.to(memory_format=torch.channels_last), requires_grad=False)
             light.set_submodule(norm_name, nn.Identity())
-        same = torch.allclose(light(x), logits, 1e-3, 1e-5 * logits.abs().max().item())
+        for conv in light.modules():
+            if isinstance(conv, nn.Conv2d):
+                conv.weight = nn.Parameter(quick(conv.weight), requires_grad=False)
+        same = torch.allclose(light(x), logits, 1e-3, 1e-4 * logits.abs().max().item())
     except Exception:  # any code may stand in a user's __deepcopy__, or in a forward that wants its BatchNorm
         return model
     return light if same else model

@@ -25,7 +25,7 @@ def score_cam(
     target: Target = None,
     *,
     layer: str | nn.Module,
-    chunk: int = 32,
+    chunk: int = 16,
     align_corners: bool = False,
 ) -> Tensor:
     """Return the Score-CAM of a layer (Wang et al., 2020): maps weighted by the score of the picture seen through them.
@@ -51,14 +51,14 @@ def score_cam(
     """
     module = find_layer(model, layer)
     with explaining(model), torch.no_grad():
-        x = quick(check_pictures(x))
+        x = check_pictures(x)
         with capture(module) as captured:
             logits = run(model, x)
         maps, question = _checked(captured.activations), settle(logits, target)
         empty = run(model, torch.zeros_like(x[:1])).expand_as(logits)
         scores = score(empty, question)[:, None].repeat(1, maps.shape[1])
         varies = (maps.amax((2, 3)) > maps.amin((2, 3))).nonzero()
-        light = folded(model, x[:1], logits[:1])
+        light = folded(model, quick(x[:1]), logits[:1])
         for numbers in in_chunks(len(varies), chunk, "Score-CAM"):
             picture, channel = varies[numbers.to(varies.device)].unbind(1)
             mask = maps[picture, channel][:, None]
@@ -81,9 +81,9 @@ def ablation_cam(
 ) -> Tensor:
     """Return the Ablation-CAM of a layer (Desai and Ramaswamy, 2020): maps weighted by what the score loses without.
 
-    ``relu(sum_k w_k A_k)`` with ``w_k = (y_c - y_c with A_k = 0) / y_c``. The layers before run once (and once more for
-    one picture, to make sure that the network was cut rightly, see :func:`split_at`); those behind run once for each
-    map of each picture that is not zero everywhere. For a head that averages, with class weights w_ck, this is
+    ``relu(sum_k w_k A_k)`` with ``w_k = (y_c - y_c with A_k = 0) / y_c``. The layers before run once (twice
+    where a shortcut by-passes the layer); those behind run once for each map of each picture that is not zero
+    everywhere, see :func:`helpers.hooks.split_at`. For a head that averages, with class weights w_ck, the weight is
     ``w_ck mean(A_k) / y_c``.
 
     Args:
@@ -102,17 +102,20 @@ def ablation_cam(
             mean nothing.
         TypeError, ValueError: pictures, target, layer or chunk that cannot be used; the message names the cure.
     """
+    module = find_layer(model, layer)
     with explaining(model), torch.no_grad():
-        x = quick(check_pictures(x))
-        first = run(model, x[:1])
-        for follow in (True, False):
-            trunk, head = split_at(model, layer, follow=follow)
-            maps, *carried = trunk(x)
-            logits = head(_checked(maps), *carried)
-            if torch.allclose(logits[:1], first, 1e-3, 1e-4 * first.abs().max().item()):
+        x = check_pictures(x)
+        x = quick(x) if len(x) > 2 else x
+        with capture(module) as captured:
+            logits = run(model, x)
+        maps, question = _checked(captured.activations), settle(logits, target)
+        for follow in (True, False):  # the second way if the first does not give the model's logits
+            trunk, head = split_at(model, module, follow=follow)
+            carried = trunk(x)[1:] if trunk.carries else ()
+            whole = head(maps, *carried)
+            if torch.allclose(whole, logits, 1e-3, 1e-4 * logits.abs().max().item()):
                 break
-        question = settle(logits, target)
-        y = score(logits, question)
+        y = score(whole, question)
         _check_scores(y, logits)
         without = y[:, None].repeat(1, maps.shape[1])
         alive = (maps != 0).any(3).any(2).nonzero()
@@ -146,7 +149,7 @@ def eigen_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: str 
     with explaining(model), torch.no_grad():
         x = check_pictures(x)
         with capture(module) as captured:
-            score(run(model, x), target)
+            score(run(model, quick(x) if len(x) > 2 else x), target)
         maps = _checked(captured.activations)
         flat = maps.flatten(2)
         flat = flat - flat.mean(2, keepdim=True)
