@@ -11,7 +11,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
 	@echo "make test       run every test and every notebook, offline"
-	@echo "make bench      time our methods beside captum, grad-cam, torchcam and zennit (ARGS=--quick: a minute)"
+	@echo "make bench      time every method against captum, grad-cam, torchcam and zennit (half an hour; ARGS=--quick: one minute)"
 	@echo "make env        only set up .venv"
 	@echo "make notebooks  run all notebooks again and save them with their pictures"
 	@echo "make solutions  make the blank exercises from solutions/"

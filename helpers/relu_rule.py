@@ -11,16 +11,22 @@ class _ModifiedReLU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, z: Tensor, ceiling: float, guided: bool, inplace: bool) -> Tensor:
-        ctx.open_gates = (z > 0) & (z < ceiling) if guided else None
+        result = z.clamp_(0, ceiling) if inplace else z.clamp(0, ceiling)
         if inplace:
             ctx.mark_dirty(z)
-            return z.clamp_(0, ceiling)
-        return z.clamp(0, ceiling)
+        ctx.ceiling, ctx.guided = ceiling, guided
+        if guided:
+            ctx.save_for_backward(result)  # it says where z lay between 0 and the ceiling, as well as z does
+        return result
 
     @staticmethod
     def backward(ctx, g: Tensor):
         g = g.clamp(min=0)
-        return (g if ctx.open_gates is None else g * ctx.open_gates), None, None, None
+        if ctx.guided:
+            (result,) = ctx.saved_tensors
+            g = torch.ops.aten.threshold_backward(g, result, 0)  # g * (result > 0), in one go
+            g = g if ctx.ceiling == float("inf") else g * (result < ctx.ceiling)
+        return g, None, None, None
 
 
 class relu_rule(TorchFunctionMode):  # noqa: N801 - used like a function: `with relu_rule("guided"):`
