@@ -122,7 +122,7 @@ def ablation_cam(
         for numbers in in_chunks(len(alive), chunk, "Ablation-CAM"):
             picture, channel = alive[numbers.to(alive.device)].unbind(1)
             changed = maps[picture]
-            changed[torch.arange(len(numbers)), channel] = 0
+            changed[torch.arange(len(numbers), device=maps.device), channel] = 0
             seen = head(changed, *(tensor[picture] for tensor in carried))
             without[picture, channel] = score(seen, of_rows(question, picture))
         weights = (y[:, None] - without) / y[:, None]
