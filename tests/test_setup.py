@@ -19,7 +19,7 @@ def name_of(requirement):
 def test_every_package_is_named_once():
     names = [name_of(package) for package in PACKAGES]
     assert len(names) == len(set(names))
-    assert {"captum", "grad-cam", "torchcam"} == {name_of(package) for package in EXTRAS["compare"]}
+    assert {"captum", "grad-cam", "torchcam", "zennit"} == {name_of(package) for package in EXTRAS["compare"]}
 
 
 def test_environment_yml_has_the_packages_of_pyproject():
