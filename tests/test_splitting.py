@@ -177,6 +177,17 @@ def test_the_safe_way_replaces_the_last_of_several_runs():
         torch.testing.assert_close(head(maps * 2, carried), quick_head(maps * 2))
 
 
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_net_that_works_in_place_on_its_pictures_cannot_spoil_them(follow):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    x, before = pictures(), pictures()
+    trunk, head = split_at(net, "1", follow=follow)
+    with torch.no_grad():
+        head(*trunk(x))
+    assert torch.equal(x, before)
+
+
 def test_a_forward_of_the_instance_and_hooks_of_the_model_count():
     net, x = Tiny().eval(), pictures()
     with net.register_forward_hook(lambda module, inputs, output: output * 2):
