@@ -11,7 +11,10 @@ class _ModifiedReLU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, z: Tensor, ceiling: float, guided: bool, inplace: bool) -> Tensor:
-        result = z.clamp_(0, ceiling) if inplace else z.clamp(0, ceiling)
+        if ceiling == float("inf"):
+            result = z.relu_() if inplace else z.relu()
+        else:
+            result = z.clamp_(0, ceiling) if inplace else z.clamp(0, ceiling)
         if inplace:
             ctx.mark_dirty(z)
         ctx.ceiling, ctx.guided = ceiling, guided
@@ -21,12 +24,11 @@ class _ModifiedReLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g: Tensor):
-        g = g.clamp(min=0)
-        if ctx.guided:
-            (result,) = ctx.saved_tensors
-            g = torch.ops.aten.threshold_backward(g, result, 0)  # g * (result > 0), in one go
-            g = g if ctx.ceiling == float("inf") else g * (result < ctx.ceiling)
-        return g, None, None, None
+        if not ctx.guided:
+            return g.clamp(min=0), None, None, None
+        (result,) = ctx.saved_tensors
+        g = torch.ops.aten.threshold_backward(g, result, 0).clamp_(min=0)  # g * (result > 0), a tensor of our own
+        return g if ctx.ceiling == float("inf") else g * (result < ctx.ceiling), None, None, None
 
 
 class relu_rule(TorchFunctionMode):  # noqa: N801 - used like a function: `with relu_rule("guided"):`

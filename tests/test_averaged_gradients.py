@@ -271,7 +271,7 @@ def test_a_score_that_does_not_react(method):
         method(Tiny(), pictures(2, 8), lambda logits: torch.ones(len(logits)))
 
 
-@pytest.mark.parametrize("chunk", [0, -1, 2.0, True, None])
+@pytest.mark.parametrize("chunk", [0, -1, 2.0, True])
 @every_method
 def test_chunks_that_make_no_sense(method, chunk):
     with pytest.raises(ValueError, match="chunk is"):

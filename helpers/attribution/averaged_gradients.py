@@ -18,7 +18,7 @@ def smooth_grad(
     *,
     level: float = 0.15,
     samples: int = 50,
-    chunk: int = 25,
+    chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return the mean gradient of noisy copies of the picture (Smilkov et al., 2017).
@@ -29,7 +29,7 @@ def smooth_grad(
         target: as for :func:`gradient`; ``None`` is each clean picture's top class, asked of all its copies.
         level: standard deviation of the noise, as a share of the picture's own range; 0 gives the gradient.
         samples: noisy copies of each picture; one forward and one backward pass for each.
-        chunk: copies that go through the network at once, which bounds the memory; it changes no result.
+        chunk: copies that go through the network at once, which bounds the memory; as many as are fast unless given.
         generator: source of the noise, on the CPU; ``None`` is a fresh one with seed 0. All pictures of a batch get
             the same noise, each in its own strength.
 
@@ -56,7 +56,7 @@ def var_grad(
     *,
     level: float = 0.15,
     samples: int = 50,
-    chunk: int = 25,
+    chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return the variance of the gradient over noisy copies of the picture (Adebayo et al., 2018).
@@ -93,7 +93,7 @@ def integrated_gradients(
     *,
     baseline: float | Tensor = 0.0,
     steps: int = 50,
-    chunk: int = 25,
+    chunk: int | None = None,
 ) -> Tensor:
     """Return integrated gradients (Sundararajan et al., 2017): how much each value adds on the way from a baseline.
 
@@ -132,13 +132,13 @@ Version = Callable[[int, int], Tensor]  # (number of the version, number of the 
 
 
 def _passes(
-    model: nn.Module, x: Tensor, target: Target, version: Version, count: int, chunk: int, what: str
+    model: nn.Module, x: Tensor, target: Target, version: Version, count: int, chunk: int | None, what: str
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield version numbers [R], picture numbers [R] and gradients [R, C, H, W], version 0 of every picture first."""
     with torch.no_grad():
-        logits = torch.cat([run(model, quick(x[numbers])) for numbers in in_chunks(len(x), chunk, what)])
+        logits = torch.cat([run(model, quick(x[numbers])) for numbers in in_chunks(len(x), chunk, what, x)])
     settled = settle(logits, target)
-    for rows in in_chunks(count * len(x), chunk, what):
+    for rows in in_chunks(count * len(x), chunk, what, x):
         numbers, pictures = rows // len(x), rows % len(x)
         batch = torch.stack([version(*row) for row in zip(numbers.tolist(), pictures.tolist(), strict=True)])
         gradients = one_pass(model, quick(batch), of_rows(settled, pictures))

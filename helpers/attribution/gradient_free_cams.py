@@ -25,7 +25,7 @@ def score_cam(
     target: Target = None,
     *,
     layer: str | nn.Module,
-    chunk: int = 16,
+    chunk: int | None = None,
     align_corners: bool = False,
 ) -> Tensor:
     """Return the Score-CAM of a layer (Wang et al., 2020): maps weighted by the score of the picture seen through them.
@@ -39,7 +39,8 @@ def score_cam(
         x: pictures [N, C, H, W].
         target: as for :func:`gradient`; a function is given the logits of many masked pictures, one a row.
         layer: module or name of a module that gives maps [N, K, h, w]; best behind a ReLU.
-        chunk: how many masked pictures go through the network at once; bounds the memory.
+        chunk: how many masked pictures go through the network at once, which bounds the memory; as many as are fast
+            unless given.
         align_corners: how U places the map's values: ``False`` at the centres of its cells, ``True`` out to the
             picture's corners.
 
@@ -59,7 +60,7 @@ def score_cam(
         scores = score(empty, question)[:, None].repeat(1, maps.shape[1])
         varies = (maps.amax((2, 3)) > maps.amin((2, 3))).nonzero()
         light = folded(model, quick(x[:1]), logits[:1])
-        for numbers in in_chunks(len(varies), chunk, "Score-CAM"):
+        for numbers in in_chunks(len(varies), chunk, "Score-CAM", x):
             picture, channel = varies[numbers.to(varies.device)].unbind(1)
             mask = maps[picture, channel][:, None]
             mask = F.interpolate(mask, x.shape[2:], mode="bilinear", align_corners=align_corners)
@@ -76,7 +77,7 @@ def ablation_cam(
     target: Target = None,
     *,
     layer: str | nn.Module,
-    chunk: int = 64,
+    chunk: int | None = None,
     relu: bool = True,
 ) -> Tensor:
     """Return the Ablation-CAM of a layer (Desai and Ramaswamy, 2020): maps weighted by what the score loses without.
@@ -91,7 +92,8 @@ def ablation_cam(
         target: as for :func:`gradient`; a function is given the logits of many versions of a picture, one a row. The
             score must be positive.
         layer: module or name of a module that gives maps [N, K, h, w]; best behind a ReLU, where zero means absent.
-        chunk: how many versions of the maps go through the layers behind at once; bounds the memory.
+        chunk: how many versions of the maps go through the layers behind at once, which bounds the memory; as many
+            as are fast unless given.
         relu: keep only what speaks for the class, as the paper does; ``False`` keeps the sign.
 
     Returns:
@@ -119,7 +121,7 @@ def ablation_cam(
         _check_scores(y, logits)
         without = y[:, None].repeat(1, maps.shape[1])
         alive = (maps != 0).any(3).any(2).nonzero()
-        for numbers in in_chunks(len(alive), chunk, "Ablation-CAM"):
+        for numbers in in_chunks(len(alive), chunk, "Ablation-CAM", maps):
             picture, channel = alive[numbers.to(alive.device)].unbind(1)
             changed = maps[picture]
             changed[torch.arange(len(numbers), device=maps.device), channel] = 0

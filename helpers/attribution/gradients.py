@@ -87,7 +87,7 @@ def one_pass(model: nn.Module, x: Tensor, target: Target) -> Tensor:
 
 def check_alive(gradients: Tensor) -> Tensor:
     """Return ``gradients`` [N, C, H, W] if none of the N is zero everywhere, else raise ValueError."""
-    if (gradients.flatten(1) == 0).all(1).any():
+    if not gradients.flatten(1).any(1).all():
         raise ValueError(
             "The gradient is zero everywhere: the score does not react to small changes of the picture. Explain a "
             "logit (not a saturated softmax), and look whether every ReLU before it is off."

@@ -30,7 +30,7 @@ def occluded_logits(
     patch: Sides,
     stride: Sides | None = None,
     baseline: float | Tensor = 0.0,
-    chunk: int = 32,
+    chunk: int | None = None,
 ) -> Tensor:
     """Return what the network says while a patch covers part of the picture: each place of the patch, every class.
 
@@ -44,7 +44,7 @@ def occluded_logits(
         stride: step from place to place in pixels, or (down, right); the patch's own size unless given.
         baseline: what the patch shows, in the units of ``x``: a number, a colour [C, 1, 1], a picture [C, H, W],
             or a picture for each, [N, C, H, W] (such as ``x`` blurred).
-        chunk: how many covered pictures go through the network at once.
+        chunk: how many covered pictures go through the network at once; as many as are fast unless given.
 
     Returns:
         Logits [N, rows, columns, classes], detached.
@@ -67,7 +67,7 @@ def occlusion(
     patch: Sides,
     stride: Sides | None = None,
     baseline: float | Tensor = 0.0,
-    chunk: int = 32,
+    chunk: int | None = None,
 ) -> Tensor:
     """Return how far the score falls when a pixel is covered, averaged over the patches that cover it.
 
@@ -97,9 +97,9 @@ def occlusion(
         return einsum("nij,ih,jw->nhw", fall, down, right) / (down.sum(0)[:, None] * right.sum(0))
 
 
-def uncovered(model: nn.Module, x: Tensor, target: Target, chunk: int) -> tuple[Tensor, Tensor | Callable]:
+def uncovered(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> tuple[Tensor, Tensor | Callable]:
     """Return the score of each whole picture [N], and the settled question."""
-    logits = torch.cat([run(model, x[numbers]) for numbers in in_chunks(len(x), chunk, "whole pictures")])
+    logits = torch.cat([run(model, x[numbers]) for numbers in in_chunks(len(x), chunk, "whole pictures", x)])
     return score(logits, target), settle(logits, target)
 
 
@@ -127,7 +127,7 @@ def _sides(name: str, value: Sides) -> tuple[int, int]:
 
 
 def _covered(
-    model: nn.Module, x: Tensor, windows: Windows, baseline: float | Tensor, chunk: int
+    model: nn.Module, x: Tensor, windows: Windows, baseline: float | Tensor, chunk: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the numbers of pictures [rows] and their logits [rows, classes], covered at one place after the other."""
     baseline = torch.as_tensor(baseline).to(x)
@@ -140,7 +140,7 @@ def _covered(
     baseline = baseline.expand_as(x)
     down, right = windows
     places = len(down) * len(right)
-    for rows in in_chunks(len(x) * places, chunk, "occlusion"):
+    for rows in in_chunks(len(x) * places, chunk, "occlusion", x):
         rows = rows.to(x.device)
         pictures, place = rows // places, rows % places
         patches = down[place // len(right), None, :, None] & right[place % len(right), None, None, :]

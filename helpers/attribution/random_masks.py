@@ -16,7 +16,7 @@ def rise(
     cells: int = 7,
     keep: float = 0.5,
     centred: bool = True,
-    chunk: int = 32,
+    chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Return the scores of randomly masked pictures, gathered where the masks let the picture through (RISE).
@@ -33,7 +33,7 @@ def rise(
         cells: how many cells of the grid span the picture, in either direction.
         keep: the share of the picture that is shown, between 0 and 1.
         centred: which of the two formulas.
-        chunk: how many masked pictures go through the network at once.
+        chunk: how many masked pictures go through the network at once; as many as are fast unless given.
         generator: draws the masks, on the CPU; one with a fixed seed unless given.
 
     Returns:
@@ -56,7 +56,7 @@ def rise(
         start, middle = (before, keep) if centred else (torch.zeros_like(before), 0.0)
         fall, light = x.new_zeros(2, len(x), *x.shape[2:])
         change = torch.zeros_like(before)
-        for rows in in_chunks(samples * len(x), chunk, "RISE"):
+        for rows in in_chunks(samples * len(x), chunk, "RISE", x):
             pictures, drawn = (rows % len(x)).to(x.device), rows // len(x)
             masks = _enlarged(grids[drawn].to(x), shifts[drawn].to(x), x.shape[2:])
             logits = run(model, quick(x[pictures] * masks[:, None]))

@@ -14,7 +14,6 @@ from torch.fx.experimental.optimization import fuse
 from bench.clock import quickest
 from bench.subjects import Subject, borrowed, halves
 
-CHUNK = 32
 TRIAL = 8  # rows of the trial
 Call = Callable[[], None]
 
@@ -37,6 +36,11 @@ def fastest(make: Callable[[Way, int], Call], rows: int, may_fold: bool = False)
     layouts = (torch.contiguous_format, torch.channels_last)
     ways = {str(way): way for way in [Way(fold, layout) for fold in {False, may_fold} for layout in layouts]}
     return make(ways[quickest({name: make(way, min(rows, TRIAL)) for name, way in ways.items()})], rows)
+
+
+def chunk(x: Tensor) -> int:
+    """Return how many rows like those of ``x`` go through the net at once: few large ones, a hundred small."""
+    return max(1, min(100, 3_000_000 // x[0].numel()))
 
 
 def forward(s: Subject) -> Call:
@@ -82,7 +86,7 @@ def many(s: Subject, once: Callable[[nn.Module, Tensor, Tensor], None]) -> Calla
         model = way.net(borrowed(s.model, frozen=True))
 
         def call() -> None:
-            for numbers in torch.arange(rows).split(CHUNK):
+            for numbers in torch.arange(rows).split(chunk(s.x)):
                 chosen = numbers % len(s.x)
                 once(model, way.pictures(s.x[chosen]), s.target[chosen, None])
 
@@ -131,7 +135,7 @@ def ablated_heads(s: Subject) -> Call:
             if linear:
                 torch.einsum("nk,nk->nk", s.model.fc.weight[s.target], maps.mean((2, 3)))
                 return
-            for numbers in torch.arange(heads).split(CHUNK):
+            for numbers in torch.arange(heads).split(chunk(maps)):
                 head(maps[numbers % len(maps)])
 
         return call
