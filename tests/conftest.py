@@ -14,6 +14,8 @@ OFFLINE = str(Path(__file__).parent / "offline")
 os.environ.update(COURSE_WORLD="course", MPLBACKEND="agg", OMP_WAIT_POLICY="passive")
 if OFFLINE not in (folders := os.environ.get("PYTHONPATH", "").split(os.pathsep)):
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, *folders]))
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several at work: a core each is enough, and keeps them apart
+    os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("COURSE_DATA", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
     os.environ.pop(name, None)
 sys.path.insert(0, OFFLINE)

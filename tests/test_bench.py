@@ -50,7 +50,7 @@ def timed(hours, seconds, budget=WITHOUT_LIMITS):
 
 def test_contenders_take_turns(hours):
     timings = timed(hours, {"ours": 1.5, "theirs": 3, "least": 1.25})
-    assert hours.noted == ["ours", "theirs", "least"] * 4
+    assert hours.noted[:9] == ["theirs", "least", "ours", "least", "ours", "theirs", "ours", "theirs", "least"]
     assert timings["theirs"].seconds == {1: 3, 2: 3, 3: 3, 4: 3}  # the first run was only a warm-up
     assert clock.ratio(timings["ours"], timings["theirs"]) == (0.5, 0.5, 0.5)
 
@@ -58,7 +58,7 @@ def test_contenders_take_turns(hours):
 def test_what_is_slow_takes_part_less_often(hours):
     timings = timed(hours, {"ours": 2, "theirs": 5}, Budget(rounds=9, least=2, seconds=8, limit=60))
     assert [len(timing.seconds) for timing in timings.values()] == [4, 2]
-    assert hours.noted == ["ours", "theirs", "ours", "theirs", "ours", "ours"]
+    assert hours.noted == ["theirs", "ours", "ours", "theirs", "ours", "ours"]
 
 
 @pytest.mark.parametrize("slow, rounds", [(12, [[0, 1], [0, 1, 2], [0, 1]]), (70, [[0], [0, 1, 2], [0]])])
