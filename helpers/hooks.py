@@ -4,7 +4,7 @@ When a block or a call ends, by an error or otherwise, the network is as it was.
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from helpers.relu_rule import relu_rule
 from helpers.splitting import Head, Trunk, split_by_graph, split_by_hook
 
-__all__ = ["Maps", "capture", "find_layer", "relu_rule", "split_at"]
+__all__ = ["Maps", "capture", "find_layer", "relu_rule", "run_to", "split_at"]
 
 
 def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
@@ -112,6 +112,36 @@ def capture(*layers: nn.Module) -> Iterator[Maps | tuple[Maps, ...]]:
         for layer, record in zip(layers, records, strict=True):
             stack.callback(layer.register_forward_hook(hook_for(record)).remove)
         yield records[0] if len(records) == 1 else records
+
+
+class _Reached(Exception):
+    """Carries what a layer gave out of a forward pass that goes no further."""
+
+
+@contextmanager
+def run_to(model: nn.Module, layer: str | nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Inside the block, a function that runs the model as far as a layer and returns what the layer gives there.
+
+    The layers behind do not run, so that they neither cost time nor change the output in place. Gradients flow back
+    to the picture. A layer that is called several times is stopped at its first call.
+
+    Raises:
+        ValueError: the model has no such layer, or never calls it.
+    """
+    module = find_layer(model, layer)
+
+    def stop(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        raise _Reached(output)
+
+    def run(x: Tensor) -> Tensor:
+        try:
+            model(x)
+        except _Reached as reached:
+            return reached.args[0]
+        raise ValueError(f"The model never calls this {type(module).__name__}: choose a layer that it runs.")
+
+    with module.register_forward_hook(stop):
+        yield run
 
 
 def split_at(model: nn.Module, layer: str | nn.Module, *, follow: bool = True) -> tuple[Trunk, Head]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from helpers.hooks import capture, find_layer, relu_rule
+from helpers.hooks import capture, find_layer, relu_rule, run_to
 from nets import RELU_STYLES, Tiny, pictures, random_net
 
 
@@ -67,6 +67,30 @@ def test_capture_says_what_is_wrong():
         net(x)
         with pytest.raises(RuntimeError, match="does not depend"):
             maps.gradient(torch.ones(2, requires_grad=True))
+
+
+@pytest.mark.parametrize("style", ["in-place", "method"])
+def test_run_to_stops_at_the_layer_and_lets_gradients_back(style):
+    net, x = Tiny(style).eval(), pictures().requires_grad_()
+    reached = []
+    net.fc.register_forward_hook(lambda *_: reached.append(True))
+    with run_to(net, "conv2") as run:
+        output = run(x)
+    torch.testing.assert_close(output, net.conv2(net.conv1(x).relu()))  # and no in-place ReLU has been over it
+    (slope,) = torch.autograd.grad(output.sum(), x)
+    assert slope.abs().sum() > 0 and not reached
+    net(x)
+    assert reached, "the network runs to its end again"
+
+
+def test_run_to_names_what_is_wrong_and_leaves_no_hook():
+    net = Tiny().eval()
+    net.spare = nn.Identity()
+    with pytest.raises(ValueError, match="never calls this Identity"), run_to(net, net.spare) as run:
+        run(pictures())
+    with pytest.raises(ValueError, match="no layer 'conv9'; it has"), run_to(net, "conv9"):
+        pass
+    assert hooks_of(net) == 0
 
 
 def test_find_layer_lists_candidates():
