@@ -59,6 +59,17 @@ class Classifier:
     name: str
     trained_on: str
 
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The values of black and of white in the units that the model takes, [1, C, 1, 1] each."""
+        black, white = (self.preprocess(np.full((64, 64, 3), value, np.uint8))[..., :1, :1] for value in (0, 255))
+        return black, white
+
+    def unprocess(self, x: Tensor) -> Tensor:
+        """Return the model's input, [N, C, H, W], as pictures to look at: floats from 0, black, to 1, white."""
+        black, white = (bound.to(x) for bound in self.bounds)
+        return ((x.detach() - black) / (white - black)).clamp(0, 1)
+
 
 def load_classifier(name: str, world: str | None = None) -> Classifier:
     """Load a trained classifier by name.

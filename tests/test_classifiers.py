@@ -76,6 +76,19 @@ def test_stand_ins_say_so_each_time(weights, capsys, name, stand_in):
         assert capsys.readouterr().out == line
 
 
+@pytest.mark.parametrize("name", ["digits_cnn", "shapes_resnet"])
+def test_bounds_are_black_and_white_and_unprocess_undoes_preprocess(name):
+    classifier = load_classifier(name)
+    black, white = classifier.bounds
+    channels = 1 if name == "digits_cnn" else 3
+    assert black.shape == white.shape == (1, channels, 1, 1) and (black < white).all()
+    picture = np.random.default_rng(0).integers(0, 256, (28, 28) if channels == 1 else (128, 128, 3), np.uint8)
+    seen = classifier.unprocess(classifier.preprocess(picture).requires_grad_())
+    expected = torch.from_numpy(picture).float().view(*picture.shape[:2], channels).permute(2, 0, 1) / 255
+    torch.testing.assert_close(seen[0], expected, rtol=0, atol=1e-6)
+    assert classifier.unprocess(torch.full((1, channels, 4, 4), 99.0)).max() == 1, "beyond white is white"
+
+
 def test_missing_and_bad_weights_name_file_and_cure(weights):
     file = weights / "shapes_vgg.safetensors"
     for data, fault in [
