@@ -1,0 +1,157 @@
+"""Checkers of lesson 01: reading the outputs of layers with hooks, and the size of a receptive field."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from helpers.checks.core import NotAnswered, Wrong, ask, checker, name_the_mistake
+
+
+class _Stops(RuntimeError):
+    """What the checker's own broken network raises."""
+
+
+class _Broken(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        """Stop, as a network does that meets a picture it cannot take."""
+        raise _Stops("this network stops on purpose")
+
+
+@checker
+def check_outputs(function: Callable[[nn.Module, Sequence[nn.Module], Tensor], Sequence[Tensor]]) -> str:
+    """Check ``function(model, layers, x) -> [what each layer gives]``, which must leave no hook behind."""
+    model = _network()
+    first, second = model[0], model[2]
+    first.register_forward_hook(lambda layer, inputs, output: None)  # somebody else's, which has to stay
+    x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        one = first(x)
+        two = second(one.relu())
+    before = _hooks(model)
+    got = _call(function, model, [second, first], x)
+    if len(got) != 2:
+        raise Wrong(f"two layers were asked for, and {len(got)} outputs came back.")
+    if any(output is None for output in got):
+        raise Wrong(
+            "one of the places stayed empty: each hook must know its own place. A loop variable inside a hook has, by"
+            " the time the hook runs, the last of its values."
+        )
+    mistakes = {
+        "these are the layers' inputs; a hook gets them second, and the output third.": one.relu(),
+        "an in-place ReLU behind the layer wrote over your output; keep a clone of it.": two.relu(),
+        "the outputs stand in the order in which the layers run; asked for is the order of `layers`.": one,
+    }
+    name_the_mistake(got[0], mistakes, two, what="the first output")
+    name_the_mistake(got[1], {"every place holds the same output; each hook needs its own place.": two}, one)
+    if _hooks(model) < before:
+        raise Wrong("a hook that somebody else had set is gone; remove only those that you set.")
+    if _hooks(model) > before:
+        raise Wrong(f"{_hooks(model) - before} of your hooks are still there; remove each when the model has run.")
+
+    broken = nn.Sequential(*model, _Broken())
+    try:
+        function(broken, [second, first], x)
+    except _Stops:
+        pass
+    else:
+        raise Wrong("a model stopped with an error, and your function kept it to itself; let it through.")
+    if _hooks(broken) > before:
+        raise Wrong("when the model stops with an error, your hooks stay; remove them in `finally`.")
+    return "both layers are heard in the right order, and no hook stays, even after an error."
+
+
+@checker
+def check_receptive_field(function: Callable[[list[tuple[int, int]]], tuple[int, int]]) -> str:
+    """Check ``function([(kernel, stride), ...]) -> (size, step)``."""
+    random = torch.Generator().manual_seed(0)
+    cases = [[(3, 1)], [(3, 1), (3, 1)], [(3, 1), (2, 2), (3, 1)], [(11, 4), (3, 2), (5, 1), (3, 2), (3, 1)]]
+    for count in (2, 3, 5, 8):
+        pairs = torch.randint(1, 6, (count, 2), generator=random).tolist()
+        cases.append([(kernel, min(kernel, stride)) for kernel, stride in pairs])
+    answers = []
+    for layers in cases:
+        answer = ask(function, list(layers))
+        if isinstance(answer, int | float) or torch.as_tensor(answer).numel() != 2:
+            raise Wrong("two numbers are asked for, `return size, step`.")
+        answers.append(torch.as_tensor(answer, dtype=torch.float64).flatten())
+    sizes, steps = torch.stack(answers).T
+    right = [_field(layers) for layers in cases]
+
+    def each(one: Callable[[list[tuple[int, int]]], int]) -> Tensor:
+        return torch.tensor([one(layers) for layers in cases], dtype=torch.float64)
+
+    mistakes = {
+        "the kernels are added up; the second of two 3x3 layers adds only 2 pixels, k - 1.": each(
+            lambda layers: sum(kernel for kernel, _ in layers)
+        ),
+        "the strides are left out: behind a stride of 2, neighbours are 2 pixels apart.": each(
+            lambda layers: 1 + sum(kernel - 1 for kernel, _ in layers)
+        ),
+        "a layer's own stride counts only for the layers behind it: add first, then multiply the step.": each(
+            lambda layers: _field(layers, early=True)[0]
+        ),
+        "each layer adds k times the step; it is (k - 1) times the step.": each(
+            lambda layers: _field(layers, add=lambda kernel: kernel)[0]
+        ),
+        "you start from 0; before any layer, a unit is a pixel and sees 1.": each(lambda layers: _field(layers)[0] - 1),
+        "you walk from the picture with the rule for walking back, (size - 1) * stride + kernel; begin with the last"
+        " layer.": each(_walked_the_wrong_way),
+        "size and step are swapped.": each(lambda layers: _field(layers)[1]),
+    }
+    name_the_mistake(sizes, mistakes, [size for size, _ in right], 1e-9, what="the size, for eight nets,")
+    mistakes = {
+        "the step is the last layer's stride; the strides before it count too.": each(lambda layers: layers[-1][1]),
+        "the strides are added; each one multiplies the step.": each(
+            lambda layers: sum(stride for _, stride in layers)
+        ),
+        "the step stays 1; each stride multiplies it.": each(lambda layers: 1),
+        "the last layer's stride is missing in the step.": each(lambda layers: _field(layers)[1] // layers[-1][1]),
+    }
+    name_the_mistake(steps, mistakes, [step for _, step in right], 1e-9, what="the step, for eight nets,")
+    size, step = _field(cases[3])
+    return f"a unit of AlexNet's third convolution sees {size} x {size} pixels, its neighbour the same {step} further."
+
+
+def _network() -> nn.Sequential:
+    torch.manual_seed(0)
+    relu = nn.ReLU(inplace=True)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), relu, nn.Conv2d(4, 4, 3, padding=1), relu)
+
+
+def _hooks(model: nn.Module) -> int:
+    """Count the hooks on all modules, of every kind."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
+
+
+def _call(function: Callable, *inputs: object) -> list:
+    """Return the list that a student's function gives; one with only some places filled is an answer too."""
+    given = []
+    ask(lambda *each: given.append(function(*each)) or True, *inputs)
+    if given[0] is None or given[0] is ...:
+        raise NotAnswered
+    if not isinstance(given[0], list | tuple):
+        raise Wrong(f"a list of tensors is asked for, one for each layer, not a {type(given[0]).__name__}.")
+    if given[0] and all(output is None for output in given[0]):
+        raise NotAnswered
+    return list(given[0])
+
+
+def _field(
+    layers: list[tuple[int, int]], *, early: bool = False, add: Callable[[int], int] = lambda kernel: kernel - 1
+) -> tuple[int, int]:
+    """Return (size, step) of a receptive field; ``early`` and ``add`` make two usual mistakes."""
+    size = step = 1
+    for kernel, stride in layers:
+        step *= stride if early else 1
+        size += add(kernel) * step
+        step *= 1 if early else stride
+    return size, step
+
+
+def _walked_the_wrong_way(layers: list[tuple[int, int]]) -> int:
+    size = 1
+    for kernel, stride in layers:
+        size = (size - 1) * stride + kernel
+    return size
