@@ -70,7 +70,7 @@ def test_kinds_and_sizes(single, double):
     assert single.masks.shape == (200, 128, 128) and single.masks.dtype == bool
     assert double.images.shape == (90, 128, 128, 3) and double.labels.shape == (90, 2)
     assert double.masks.shape == (90, 2, 128, 128) and double.masks.dtype == bool
-    assert len(shapes.CATEGORIES) == len(set(shapes.CATEGORIES)) == 10
+    assert len(shapes.CATEGORIES) == 10 and len({*shapes.CATEGORIES, *shapes.EXTRA}) == len(shapes.OUTLINES) == 12
     assert len(shapes.one(0).images) == len(shapes.two(0).images) == 0
 
 
@@ -87,6 +87,38 @@ def test_classes_take_turns(single, double):
     assert len(set(map(tuple, double.labels.tolist()))) == 90  # every ordered pair once
     assert shapes.one(4, categories=(3, 7)).labels.tolist() == [3, 7, 3, 7]
     assert shapes.two(3, categories=(3, 7)).labels.tolist() == [[3, 7], [7, 3], [3, 7]]
+
+
+def test_the_extra_classes_come_only_when_asked_for(single, double):
+    assert single.labels.max() == double.labels.max() == 9
+    drawn, pairs = shapes.one(60, SEED, categories=(10, 11)), shapes.two(4, SEED, categories=(3, 11))
+    assert drawn.labels.tolist() == [10, 11] * 30 and pairs.labels.tolist() == [[3, 11], [11, 3]] * 2
+    top, bottom, left, right = boxes(drawn.masks).T
+    assert min(top.min(), left.min()) >= 1 and max(bottom.max(), right.max()) <= 126
+    assert 0.02 < drawn.masks.mean((1, 2)).min() and drawn.masks.mean((1, 2)).max() < 0.35
+
+
+def test_an_extra_class_has_an_outline_of_its_own():
+    """Turned and mirrored as suits best, at the same area, it covers none of the others."""
+
+    def filled(number, turn, mirrored):
+        mask = np.zeros((200, 200), np.uint8)
+        lines = [(line.conj() if mirrored else line) * np.exp(1j * turn) for line in shapes.OUTLINES[number]]
+        parts = [np.stack([line.real, line.imag], 1) for line in lines]
+        for scale, centre in ((50, np.array([100, 100])), (None, None)):
+            if scale is None:
+                scale = 50 * np.sqrt(8000 / mask.sum())
+                centre = 100 - (np.argwhere(mask).mean(0)[::-1] - 100) * scale / 50
+                mask[:] = 0
+            cv2.fillPoly(mask, [(scale * part + centre).round().astype(np.int32) for part in parts], 1)
+        return mask.astype(bool)
+
+    for number in (10, 11):
+        here = filled(number, 0, False)
+        for other in set(range(12)) - {number}:
+            turned = [filled(other, turn, flip) for turn in np.linspace(0, 2 * np.pi, 36) for flip in (False, True)]
+            likeness = max((here & one).sum() / (here | one).sum() for one in turned)
+            assert likeness < 0.85, (number, other, likeness)
 
 
 def test_masks_lie_in_the_frame_and_have_sensible_sizes(single, aside, double):
@@ -155,7 +187,7 @@ def test_preprocess_scales_and_resizes(single):
     [
         (lambda: shapes.one(-1), ValueError, "0 or more"),
         (lambda: shapes.one(2, categories=[]), ValueError, "1 or more class numbers"),
-        (lambda: shapes.one(2, categories=[10]), ValueError, "from 0 to 9"),
+        (lambda: shapes.one(2, categories=[12]), ValueError, "from 0 to 11"),
         (lambda: shapes.two(2, categories=[4, 4]), ValueError, "2 or more"),
         (lambda: shapes.hull(np.zeros(5, bool)), ValueError, "index it first"),
         (lambda: shapes.preprocess(np.zeros((9, 9, 3), np.float32)), TypeError, "uint8"),

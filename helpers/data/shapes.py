@@ -15,6 +15,7 @@ from torch import Tensor
 from helpers.data.scenery import COLUMNS, ROWS, SIDE, ground, put
 
 CATEGORIES = ("disc", "square", "triangle", "star", "cross", "ring", "crescent", "heart", "arrow", "flower")
+EXTRA = ("drop", "bolt")  # numbers 10 and 11: drawn only when asked for; no net of the course has seen them
 ONE, OFF_CENTRE, TWO = range(3)  # part of a picture's seed
 RADII = {
     ONE: (0.18, 0.32),
@@ -46,7 +47,7 @@ def one(count: int, seed: int = 0, *, off_centre: bool = False, categories: Sequ
         count: how many pictures; the first ones are the same whatever the count.
         seed: fixes the pictures.
         off_centre: keep the object's bounding box clear of the picture's centre, where a lazy map points.
-        categories: the class numbers that take turns, if not all ten.
+        categories: the class numbers that take turns, if not the ten of ``CATEGORIES``; ``EXTRA`` has 10 and 11.
 
     Raises:
         ValueError: ``count`` is negative, or ``categories`` is empty or holds an unknown class.
@@ -114,8 +115,8 @@ def _turns(count: int, categories: Sequence[int] | None, least: int) -> np.ndarr
     chosen = np.arange(len(CATEGORIES)) if categories is None else np.unique(np.asarray(categories, np.int64))
     if count < 0:
         raise ValueError(f"count is {count}; ask for 0 or more pictures.")
-    if len(chosen) < least or chosen.min() < 0 or chosen.max() >= len(CATEGORIES):
-        raise ValueError(f"categories is {categories}; give {least} or more class numbers from 0 to 9.")
+    if len(chosen) < least or chosen.min() < 0 or chosen.max() >= len(CATEGORIES + EXTRA):
+        raise ValueError(f"categories is {categories}; give {least} or more class numbers from 0 to 11.")
     turn, n = np.arange(count), len(chosen)
     return chosen[np.stack([turn, turn + 1 + turn // n % max(1, n - 1)], 1) % n].reshape(count, 2)
 
@@ -136,7 +137,7 @@ def _pictures(labels: np.ndarray, seed: int, kind: int) -> tuple[np.ndarray, np.
 
 
 def _outlines() -> list[list[np.ndarray]]:
-    """Return the categories' closed outlines as complex numbers of size about 1; a second one is a hole."""
+    """Return the closed outlines of all classes, complex numbers of size about 1; a second one is a hole."""
     angle = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     circle, corners = np.exp(1j * angle), np.arange(10)
     arm = np.array([1 - 0.31j, 1 + 0.31j, 0.31 + 0.31j])
@@ -144,6 +145,7 @@ def _outlines() -> list[list[np.ndarray]]:
     bay = 0.5 + np.abs(tip) * np.exp(1j * np.linspace(-np.angle(tip), np.angle(tip) - 2 * np.pi, 50))
     heart = 16 * np.sin(angle) ** 3 + 1j * sum(a * np.cos(n * angle) for n, a in enumerate((1, -13, 5, 2, 1)))
     arrow = np.array([-1 - 0.25j, 0.08 - 0.25j, 0.08 - 0.72j, 1.02])
+    bolt = np.array([0.55 + 1.05j, 0.25 + 1.05j, -0.55 - 0.1j, -0.05 - 0.1j, -0.3 - 1.05j, 0.6 + 0.2j, 0.1 + 0.2j])
     return [
         [0.86 * circle],
         [1.06 * 1j ** corners[:4]],
@@ -155,6 +157,8 @@ def _outlines() -> list[list[np.ndarray]]:
         [heart / 16.5],
         [np.concatenate([arrow, arrow[2::-1].conj()])],
         [(0.4 + 0.6 * np.abs(np.cos(2.5 * angle)) ** 0.6) * circle],
+        [1.05 * np.cos(angle) + 0.9j * np.sin(angle) * np.sin(angle / 2) ** 1.5],
+        [bolt],
     ]
 
 
