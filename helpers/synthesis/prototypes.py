@@ -1,4 +1,4 @@
-"""Pictures made by a network: descend on the pixels, not on the weights."""
+"""Class means, and the picture that each class would like best near its mean."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -1,0 +1,142 @@
+"""Where one descends: from which noise, between which bounds, on pixels or on frequencies, through which views."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Bounds = tuple[float | Tensor, float | Tensor]  # black and white, in the units that the network takes
+View = Callable[[Tensor, torch.Generator], Tensor]  # pictures, source of chance -> the pictures as seen this time
+SPACES = ("pixels", "fourier")
+COLOURS = torch.tensor([[1.0, 1, 1], [1, 0, -1], [1, -2, 1]])  # light, red or blue, green or not: at right angles
+STRENGTHS = torch.tensor([1.0, 0.4, 0.25])  # of these in natural pictures, which differ mostly in light
+
+
+def noise(
+    count: int,
+    size: tuple[int, int, int],
+    bounds: Bounds = (0.0, 1.0),
+    *,
+    level: float = 0.05,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return ``count`` equal pictures of grey with a little Gaussian noise, [count, C, H, W], to start an ascent from.
+
+    Equal, so that what differs in the end is what was asked for.
+
+    Args:
+        count: how many.
+        size: (C, H, W).
+        bounds: the values of black and of white in the units that the network takes; grey lies half way.
+        level: standard deviation, as a share of the way from black to white.
+        generator: draws the noise, on the CPU; one with seed 0 unless given.
+    """
+    generator = generator or torch.Generator().manual_seed(0)
+    one = (0.5 + level * torch.randn(1, *size, generator=generator)).clamp(0, 1)
+    low, high = (torch.as_tensor(bound, dtype=one.dtype).cpu() for bound in bounds)
+    return (low + (high - low) * one).repeat(count, 1, 1, 1)
+
+
+def limits(x: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor]:
+    """Return black, and white less black, as tensors that broadcast to ``x``.
+
+    Raises:
+        ValueError: two bounds that do not fit the pictures, or of which the first is not the smaller one.
+    """
+    try:
+        low, high = (torch.as_tensor(bound).detach().clone().to(x) for bound in bounds)
+        low.broadcast_to(x.shape), high.broadcast_to(x.shape)
+    except (TypeError, ValueError, RuntimeError):
+        fitting = f"two numbers, or two tensors that broadcast to {list(x.shape)}"
+        raise ValueError(f"The bounds are the values of black and of white: give {fitting}.") from None
+    if not (low < high).all():
+        raise ValueError("The bounds are (black, white), and black is the smaller of the two: exchange them.")
+    return low, high - low
+
+
+class Space(NamedTuple):
+    """Coordinates of pictures with values from 0 to 1."""
+
+    encode: Callable[[Tensor], Tensor]  # pictures [N, C, H, W] -> coordinates
+    decode: Callable[[Tensor], Tensor]  # back
+    project: Callable[[Tensor], Tensor]  # coordinates -> the nearest that stand for a picture, in place
+
+
+def space_of(name: str, size: torch.Size) -> Space:
+    """Return the space of pictures of ``size`` = (H, W) that is called "pixels" or "fourier".
+
+    In the Fourier space (Olah, Mordvintsev and Schubert, 2017) a coordinate is the strength of a wave, counted in steps
+    that grow with its length, as the waves of natural pictures do; so a step moves broad areas rather than single
+    pixels. Of three colours, light moves more than hue, for the same reason. A sigmoid keeps the values between 0 and
+    1, where pixels are cut off.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name == "pixels":
+        return Space(torch.clone, lambda v: v, lambda v: v.clamp_(0, 1))
+    if name != "fourier":
+        raise ValueError(f"space is {name!r}; it is one of {', '.join(SPACES)}.")
+    height, width = size
+    length = torch.fft.fftfreq(height)[:, None].square() + torch.fft.rfftfreq(width).square()
+    hues = COLOURS / COLOURS.norm(dim=1, keepdim=True)
+    step = 0.25 / length.sqrt().clamp(min=1 / max(height, width))[..., None]
+
+    def encode(u: Tensor) -> Tensor:
+        waves = torch.fft.rfft2(_mixed(u.clamp(0.01, 0.99).logit(), hues.T / STRENGTHS), norm="ortho")
+        return torch.view_as_real(waves) / step.to(u)
+
+    def decode(v: Tensor) -> Tensor:
+        waves = torch.view_as_complex(v * step.to(v))
+        return _mixed(torch.fft.irfft2(waves, s=(height, width), norm="ortho"), STRENGTHS[:, None] * hues).sigmoid()
+
+    return Space(encode, decode, lambda v: v)
+
+
+def _mixed(u: Tensor, weights: Tensor) -> Tensor:
+    """Return pictures [N, 3, H, W] with their colours mixed by ``weights`` [3 from, 3 to]; others as they are."""
+    return torch.einsum("nahw,ab->nbhw", u, weights.to(u)) if u.shape[1] == 3 else u
+
+
+def random_view(shift: int = 0, turn: float = 0.0, zoom: float = 1.0) -> View:
+    """Return a view that moves the pictures a little, anew at each call; all pictures of a batch alike.
+
+    What a unit wants should not hang on single pixels, and what survives such moves does not (Olah et al., 2017).
+
+    Args:
+        shift: up to so many pixels up, down, left and right; what leaves on one side comes in on the other.
+        turn: up to so many degrees either way.
+        zoom: up to so many times larger or smaller, 1 or more.
+
+    Raises:
+        ValueError: a shift or a turn below 0, a zoom below 1.
+    """
+    if shift < 0 or turn < 0 or zoom < 1:
+        raise ValueError(f"Got shift {shift}, turn {turn}, zoom {zoom}; give 0 or more, 0 or more, 1 or more.")
+
+    def view(x: Tensor, generator: torch.Generator) -> Tensor:
+        down, right = torch.randint(-shift, shift + 1, (2,), generator=generator).tolist()
+        angle, size = torch.rand(2, generator=generator) * 2 - 1  # drawn in any case: the same chance for each setting
+        x = x.roll((down, right), (2, 3))
+        if turn == 0 and zoom == 1:
+            return x
+        angle, size = torch.deg2rad(angle * turn), zoom**size
+        aspect = x.shape[2] / x.shape[3]  # affine_grid counts in half sides, which differ where a picture is not square
+        rows = [angle.cos(), -angle.sin() * aspect, 0], [angle.sin() / aspect, angle.cos(), 0]
+        matrix = torch.tensor(rows, dtype=x.dtype, device=x.device) / size.item()
+        grid = F.affine_grid(matrix.expand(len(x), 2, 3), x.shape, align_corners=False)
+        return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+
+    return view
+
+
+def blurred(x: Tensor, sigma: float) -> Tensor:
+    """Return pictures [N, C, H, W] blurred by a Gaussian of ``sigma`` pixels, mirrored at the border."""
+    reach = min(max(1, round(3 * sigma)), min(x.shape[2:]) - 1)
+    weights = torch.exp(-torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device).square() / (2 * sigma**2))
+    weights = (weights / weights.sum()).expand(x.shape[1], 1, -1)
+    x = F.pad(x, [reach] * 4, mode="reflect")
+    x = F.conv2d(x, weights[..., None], groups=x.shape[1])
+    return F.conv2d(x, weights[:, :, None], groups=x.shape[1])
