@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help env lab test bench notebooks solutions data lock lint clean
+.PHONY: help env lab test bench notebooks solutions figures data lock lint clean
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
@@ -15,6 +15,7 @@ help:
 	@echo "make env        only set up .venv"
 	@echo "make notebooks  run all notebooks again and save them with their pictures"
 	@echo "make solutions  make the blank exercises from solutions/"
+	@echo "make figures    make the figures of real networks again (fetches SqueezeNet, 5 MB)"
 	@echo "make data       rebuild what datasets/ ships (about an hour; MNIST=folder for the nets trained on MNIST)"
 	@echo "make lock       pin the newest versions of the packages in requirements.txt"
 	@echo "make lint       check style, and mend what can be mended"
@@ -44,6 +45,10 @@ notebooks: env
 
 solutions: env
 	$(BIN)/python solutions/make_exercises.py
+
+figures: env
+	COURSE_WORLD=public $(BIN)/python notebooks/real_network.py
+	cd notebooks/figures && sha256sum *.jpg > SHA256SUMS
 
 data: env
 	$(BIN)/python datasets/make_digits.py $(if $(MNIST),--mnist $(MNIST))
