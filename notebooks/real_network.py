@@ -111,5 +111,6 @@ def lesson_12() -> None:
 LESSONS = {"01": lesson_01, "11": lesson_11, "12": lesson_12}
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # sums in another order lead a long ascent to other pictures
     for number in sys.argv[1:] or LESSONS:
         LESSONS[number]()
