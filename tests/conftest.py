@@ -22,6 +22,8 @@ sys.path.insert(0, OFFLINE)
 
 from no_network import block  # noqa: E402
 
+pytest.register_assert_rewrite("answers")  # so that its asserts say what they compared, as those of a test do
+
 
 @pytest.fixture(autouse=True)
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,8 @@
 """The checkers of lesson 01 accept the folded solutions, name each known mistake, and wait for an answer."""
 
-import pytest
 import torch
 
-from folded import solution
+from answers import answer_tests
 from helpers.checks import lesson_01
 from helpers.hooks import capture
 
@@ -127,40 +126,10 @@ WRONG_FIELDS = {
     "off by up to": lambda layers: (forwards(layers)[0] + 1, forwards(layers)[1]),
 }
 
-
-@pytest.mark.parametrize("name", ["outputs", "receptive_field"])
-def test_the_folded_solution_is_right_and_a_blank_is_not_wrong(name, capsys):
-    check = getattr(lesson_01, f"check_{name}")
-    assert check(solution("01_look_inside", name)) is True
-    assert "Right" in capsys.readouterr().out
-    for blank in (lambda *a: ..., lambda *a: None):
-        assert check(blank) is None
-        assert "Not answered yet" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("way", RIGHT_OUTPUTS)
-def test_any_right_way_to_the_outputs_is_accepted(way):
-    assert lesson_01.check_outputs(RIGHT_OUTPUTS[way]) is True
-
-
-@pytest.mark.parametrize("way", RIGHT_FIELDS)
-def test_any_right_receptive_field_is_accepted(way):
-    assert lesson_01.check_receptive_field(RIGHT_FIELDS[way]) is True
-
-
-@pytest.mark.parametrize("hint", WRONG_OUTPUTS)
-def test_wrong_outputs_get_their_own_hint(hint, capsys):
-    assert lesson_01.check_outputs(WRONG_OUTPUTS[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("hint", WRONG_FIELDS)
-def test_a_wrong_receptive_field_gets_its_own_hint(hint, capsys):
-    assert lesson_01.check_receptive_field(WRONG_FIELDS[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-def test_strict_refuses_a_wrong_answer(monkeypatch):
-    monkeypatch.setenv("COURSE_STRICT", "1")
-    with pytest.raises(AssertionError, match="still there"):
-        lesson_01.check_outputs(WRONG_OUTPUTS["2 of your hooks are still there"])
+ANSWERS = {
+    "outputs": (RIGHT_OUTPUTS, WRONG_OUTPUTS),
+    "receptive_field": (RIGHT_FIELDS, WRONG_FIELDS),
+}
+test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
+    lesson_01, "01_look_inside", ANSWERS
+)

@@ -1,10 +1,9 @@
 """The checkers of lesson 05 accept the folded solutions, name each known mistake, and wait for an answer."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 
-from folded import solution
+from answers import answer_tests
 from helpers.checks import lesson_05
 
 
@@ -51,45 +50,15 @@ RIGHT_MAPS = {
     "numpy": lambda A, G: add_up(mean(G), A).relu().numpy(),
     "in place": lambda A, G: A.mul_(mean(G)[..., None, None]).sum(1).relu_(),
 }
+RIGHT_EVIDENCE = {  # the minus may stand anywhere before the ReLU
+    "gradients": lambda A, G: add_up(mean(-G), A).relu(),
+    "minimum": lambda A, G: -add_up(mean(G), A).clamp(max=0),
+}
 
-
-@pytest.mark.parametrize("name", ["grad_cam_from", "evidence_against"])
-def test_the_folded_solution_is_right_and_a_blank_is_not_wrong(name, capsys):
-    check = getattr(lesson_05, f"check_{name}")
-    assert check(solution("05_grad_cam", name)) is True
-    assert "Right" in capsys.readouterr().out
-    for blank in (lambda maps, gradients: ..., lambda maps, gradients: None):
-        assert check(blank) is None
-        assert "Not answered yet" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("way", RIGHT_MAPS)
-def test_any_right_way_is_accepted(way):
-    assert lesson_05.check_grad_cam_from(RIGHT_MAPS[way]) is True
-
-
-@pytest.mark.parametrize("way", ["gradients", "minimum"])
-def test_the_minus_may_stand_anywhere_before_the_relu(way):
-    right = {
-        "gradients": lambda A, G: add_up(mean(-G), A).relu(),
-        "minimum": lambda A, G: -add_up(mean(G), A).clamp(max=0),
-    }
-    assert lesson_05.check_evidence_against(right[way]) is True
-
-
-@pytest.mark.parametrize("hint", WRONG_MAPS)
-def test_a_wrong_map_gets_its_own_hint(hint, capsys):
-    assert lesson_05.check_grad_cam_from(WRONG_MAPS[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("hint", WRONG_EVIDENCE)
-def test_wrong_evidence_gets_its_own_hint(hint, capsys):
-    assert lesson_05.check_evidence_against(WRONG_EVIDENCE[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-def test_strict_refuses_a_wrong_answer(monkeypatch):
-    monkeypatch.setenv("COURSE_STRICT", "1")
-    with pytest.raises(AssertionError, match="ReLU at the end is missing"):
-        lesson_05.check_grad_cam_from(WRONG_MAPS["ReLU at the end is missing"])
+ANSWERS = {
+    "grad_cam_from": (RIGHT_MAPS, WRONG_MAPS),
+    "evidence_against": (RIGHT_EVIDENCE, WRONG_EVIDENCE),
+}
+test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
+    lesson_05, "05_grad_cam", ANSWERS
+)

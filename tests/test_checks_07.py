@@ -1,10 +1,9 @@
 """The checkers of lesson 07 accept the folded solutions, name each known mistake, and wait for an answer."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 
-from folded import solution
+from answers import answer_tests
 from helpers.checks import lesson_07
 
 
@@ -95,34 +94,11 @@ WRONG_MAPS = {
     "maps are of probabilities": lambda y, M, p: gathered(centre(y.softmax(1)), M - p, whole(M, p)),
     "has shape": lambda y, M, p: gathered(centre(y), M - p, whole(M, p)).sum(0),
 }
-CHECKS = {
-    "spread": (lesson_07.check_spread, RIGHT_SPREADS, WRONG_SPREADS),
-    "rise_maps": (lesson_07.check_rise_maps, RIGHT_MAPS, WRONG_MAPS),
+
+ANSWERS = {
+    "spread": (RIGHT_SPREADS, WRONG_SPREADS),
+    "rise_maps": (RIGHT_MAPS, WRONG_MAPS),
 }
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_the_folded_solution_is_right_and_a_blank_is_not_wrong(name, capsys):
-    check = CHECKS[name][0]
-    assert check(solution("07_occlusion", name)) is True
-    assert "Right" in capsys.readouterr().out
-    for blank in (lambda *a: ..., lambda *a: None):
-        assert check(blank) is None
-        assert "Not answered yet" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("name", "way"), [(n, way) for n in CHECKS for way in CHECKS[n][1]])
-def test_any_right_way_is_accepted(name, way):
-    assert CHECKS[name][0](CHECKS[name][1][way]) is True
-
-
-@pytest.mark.parametrize(("name", "hint"), [(n, hint) for n in CHECKS for hint in CHECKS[n][2]])
-def test_a_wrong_answer_gets_its_own_hint(name, hint, capsys):
-    assert CHECKS[name][0](CHECKS[name][2][hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-def test_strict_refuses_a_wrong_answer(monkeypatch):
-    monkeypatch.setenv("COURSE_STRICT", "1")
-    with pytest.raises(AssertionError, match="overwrites"):
-        lesson_07.check_spread(overwritten)
+test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
+    lesson_07, "07_occlusion", ANSWERS
+)

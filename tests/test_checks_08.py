@@ -1,10 +1,9 @@
 """The checkers of lesson 08 accept the folded solutions, name each known mistake, and wait for an answer."""
 
 import numpy as np
-import pytest
 import torch
 
-from folded import solution
+from answers import answer_tests
 from helpers.checks import lesson_08
 
 
@@ -102,40 +101,10 @@ WRONG_MEANS = {
     "without noise": lambda s, x, level, e: slopes(s, x, (level or 1) * reach(x), e).mean(0),
 }
 
-
-@pytest.mark.parametrize("name", ["integrated", "smoothed"])
-def test_the_folded_solution_is_right_and_a_blank_is_not_wrong(name, capsys):
-    check = getattr(lesson_08, f"check_{name}")
-    assert check(solution("08_better_gradients", name)) is True
-    assert "Right" in capsys.readouterr().out
-    for blank in (lambda *a: ..., lambda *a: None):
-        assert check(blank) is None
-        assert "Not answered yet" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("way", RIGHT_INTEGRALS)
-def test_any_right_integral_is_accepted(way):
-    assert lesson_08.check_integrated(RIGHT_INTEGRALS[way]) is True
-
-
-@pytest.mark.parametrize("way", RIGHT_MEANS)
-def test_any_right_mean_is_accepted(way):
-    assert lesson_08.check_smoothed(RIGHT_MEANS[way]) is True
-
-
-@pytest.mark.parametrize("hint", WRONG_INTEGRALS)
-def test_a_wrong_integral_gets_its_own_hint(hint, capsys):
-    assert lesson_08.check_integrated(WRONG_INTEGRALS[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("hint", WRONG_MEANS)
-def test_a_wrong_mean_gets_its_own_hint(hint, capsys):
-    assert lesson_08.check_smoothed(WRONG_MEANS[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-def test_strict_refuses_a_wrong_answer(monkeypatch):
-    monkeypatch.setenv("COURSE_STRICT", "1")
-    with pytest.raises(AssertionError, match="this is the mean slope"):
-        lesson_08.check_integrated(WRONG_INTEGRALS["is missing: this is the mean slope"])
+ANSWERS = {
+    "integrated": (RIGHT_INTEGRALS, WRONG_INTEGRALS),
+    "smoothed": (RIGHT_MEANS, WRONG_MEANS),
+}
+test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
+    lesson_08, "08_better_gradients", ANSWERS
+)

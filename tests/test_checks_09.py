@@ -1,10 +1,9 @@
 """The checkers of lesson 09 accept the folded solutions, name each known mistake, and wait for an answer."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 
-from folded import solution
+from answers import answer_tests
 from helpers.checks import lesson_09
 
 
@@ -155,40 +154,10 @@ RIGHT_FUSED = {
     "numpy": lambda layers, size: with_a_loop(layers, size).numpy(),
 }
 
-
-@pytest.mark.parametrize("name", ["ablation_weights", "fused"])
-def test_the_folded_solution_is_right_and_a_blank_is_not_wrong(name, capsys):
-    check = getattr(lesson_09, f"check_{name}")
-    assert check(solution("09_cam_family", name)) is True
-    assert "Right" in capsys.readouterr().out
-    for blank in (lambda *question: ..., lambda *question: None):
-        assert check(blank) is None
-        assert "Not answered yet" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("way", RIGHT_WEIGHTS)
-def test_any_right_way_to_the_weights_is_accepted(way):
-    assert lesson_09.check_ablation_weights(RIGHT_WEIGHTS[way]) is True
-
-
-@pytest.mark.parametrize("way", RIGHT_FUSED)
-def test_any_right_way_to_fuse_is_accepted(way):
-    assert lesson_09.check_fused(RIGHT_FUSED[way]) is True
-
-
-@pytest.mark.parametrize("hint", WRONG_WEIGHTS)
-def test_wrong_weights_get_their_own_hint(hint, capsys):
-    assert lesson_09.check_ablation_weights(WRONG_WEIGHTS[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("hint", WRONG_FUSED)
-def test_a_wrong_fusion_gets_its_own_hint(hint, capsys):
-    assert lesson_09.check_fused(WRONG_FUSED[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-def test_strict_refuses_a_wrong_answer(monkeypatch):
-    monkeypatch.setenv("COURSE_STRICT", "1")
-    with pytest.raises(AssertionError, match="sign is turned"):
-        lesson_09.check_ablation_weights(WRONG_WEIGHTS["sign is turned"])
+ANSWERS = {
+    "ablation_weights": (RIGHT_WEIGHTS, WRONG_WEIGHTS),
+    "fused": (RIGHT_FUSED, WRONG_FUSED),
+}
+test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
+    lesson_09, "09_cam_family", ANSWERS
+)

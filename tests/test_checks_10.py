@@ -1,9 +1,8 @@
 """The checkers of lesson 10 accept the folded solutions, name each known mistake, and wait for an answer."""
 
-import pytest
 import torch
 
-from folded import solution
+from answers import answer_tests
 from helpers.checks import lesson_10
 
 
@@ -112,44 +111,14 @@ WRONG_SUMS = {
     "is off by": lambda s, f, R: (s * quotient(s, f, R), -f * quotient(s, f, R)),
 }
 
-
-@pytest.mark.parametrize("name", ["alpha_beta", "share_sum"])
-def test_the_folded_solution_is_right_and_a_blank_is_not_wrong(name, capsys):
-    check = getattr(lesson_10, f"check_{name}")
-    assert check(solution("10_relevance", name)) is True
-    assert "Right" in capsys.readouterr().out
-    for blank in (lambda *given: ..., lambda *given: None):
-        assert check(blank) is None
-        assert "Not answered yet" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("way", RIGHT_RULES)
-def test_any_right_rule_is_accepted(way):
-    assert lesson_10.check_alpha_beta(RIGHT_RULES[way]) is True
-
-
-@pytest.mark.parametrize("way", RIGHT_SUMS)
-def test_any_right_sum_is_accepted(way):
-    assert lesson_10.check_share_sum(RIGHT_SUMS[way]) is True
-
-
-@pytest.mark.parametrize("hint", WRONG_RULES)
-def test_a_wrong_rule_gets_its_own_hint(hint, capsys):
-    assert lesson_10.check_alpha_beta(WRONG_RULES[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("hint", WRONG_SUMS)
-def test_a_wrong_sum_gets_its_own_hint(hint, capsys):
-    assert lesson_10.check_share_sum(WRONG_SUMS[hint]) is False
-    assert hint in capsys.readouterr().out
+ANSWERS = {
+    "alpha_beta": (RIGHT_RULES, WRONG_RULES),
+    "share_sum": (RIGHT_SUMS, WRONG_SUMS),
+}
+test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
+    lesson_10, "10_relevance", ANSWERS
+)
 
 
 def test_half_a_blank_is_no_answer():
     assert lesson_10.check_share_sum(lambda s, f, R: (s, ...)) is None
-
-
-def test_strict_refuses_a_wrong_answer(monkeypatch):
-    monkeypatch.setenv("COURSE_STRICT", "1")
-    with pytest.raises(AssertionError, match="which doubles it"):
-        lesson_10.check_share_sum(WRONG_SUMS["which doubles it"])

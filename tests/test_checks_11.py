@@ -1,10 +1,9 @@
 """The checkers of lesson 11 accept the folded solutions, name each known mistake, and wait for an answer."""
 
 import numpy as np
-import pytest
 import torch
 
-from folded import solution
+from answers import answer_tests
 from helpers.checks import lesson_11
 
 WHOLE = (1, 2, 3)
@@ -165,40 +164,10 @@ WRONG_SHARES = {
     "wrote into x": overwritten,
 }
 
-
-@pytest.mark.parametrize("name", ["ascend", "fine_share"])
-def test_the_folded_solution_is_right_and_a_blank_is_not_wrong(name, capsys):
-    check = getattr(lesson_11, f"check_{name}")
-    assert check(solution("11_feature_visualisation", name)) is True
-    assert "Right" in capsys.readouterr().out
-    for blank in (lambda *a: ..., lambda *a: None):
-        assert check(blank) is None
-        assert "Not answered yet" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("way", RIGHT_CLIMBS)
-def test_any_right_climb_is_accepted(way):
-    assert lesson_11.check_ascend(RIGHT_CLIMBS[way]) is True
-
-
-@pytest.mark.parametrize("way", RIGHT_SHARES)
-def test_any_right_share_is_accepted(way):
-    assert lesson_11.check_fine_share(RIGHT_SHARES[way]) is True
-
-
-@pytest.mark.parametrize("hint", WRONG_CLIMBS)
-def test_a_wrong_climb_gets_its_own_hint(hint, capsys):
-    assert lesson_11.check_ascend(WRONG_CLIMBS[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("hint", WRONG_SHARES)
-def test_a_wrong_share_gets_its_own_hint(hint, capsys):
-    assert lesson_11.check_fine_share(WRONG_SHARES[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-def test_strict_refuses_a_wrong_answer(monkeypatch):
-    monkeypatch.setenv("COURSE_STRICT", "1")
-    with pytest.raises(AssertionError, match="downhill"):
-        lesson_11.check_ascend(WRONG_CLIMBS["downhill"])
+ANSWERS = {
+    "ascend": (RIGHT_CLIMBS, WRONG_CLIMBS),
+    "fine_share": (RIGHT_SHARES, WRONG_SHARES),
+}
+test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
+    lesson_11, "11_feature_visualisation", ANSWERS
+)

@@ -1,10 +1,9 @@
 """The checkers of lesson 12 accept the folded solutions, name each known mistake, and wait for an answer."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 
-from folded import solution
+from answers import answer_tests
 from helpers import synthesis
 from helpers.checks import lesson_12
 
@@ -103,40 +102,10 @@ WRONG_SCORES = {
     "leave out detach() and numpy": lambda maps, guide: products(maps, guide).amax(3).mean((1, 2)).detach().numpy(),
 }
 
-
-@pytest.mark.parametrize("name", ["total_variation", "guided"])
-def test_the_folded_solution_is_right_and_a_blank_is_not_wrong(name, capsys):
-    check = getattr(lesson_12, f"check_{name}")
-    assert check(solution("12_dream_and_inversion", name)) is True
-    assert "Right" in capsys.readouterr().out
-    for blank in (lambda *a: ..., lambda *a: None):
-        assert check(blank) is None
-        assert "Not answered yet" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("way", RIGHT_VARIATIONS)
-def test_any_right_variation_is_accepted(way):
-    assert lesson_12.check_total_variation(RIGHT_VARIATIONS[way]) is True
-
-
-@pytest.mark.parametrize("way", RIGHT_SCORES)
-def test_any_right_score_is_accepted(way):
-    assert lesson_12.check_guided(RIGHT_SCORES[way]) is True
-
-
-@pytest.mark.parametrize("hint", WRONG_VARIATIONS)
-def test_a_wrong_variation_gets_its_own_hint(hint, capsys):
-    assert lesson_12.check_total_variation(WRONG_VARIATIONS[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("hint", WRONG_SCORES)
-def test_a_wrong_score_gets_its_own_hint(hint, capsys):
-    assert lesson_12.check_guided(WRONG_SCORES[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-def test_strict_refuses_a_wrong_answer(monkeypatch):
-    monkeypatch.setenv("COURSE_STRICT", "1")
-    with pytest.raises(AssertionError, match="to the right are missing"):
-        lesson_12.check_total_variation(WRONG_VARIATIONS["to the right are missing"])
+ANSWERS = {
+    "total_variation": (RIGHT_VARIATIONS, WRONG_VARIATIONS),
+    "guided": (RIGHT_SCORES, WRONG_SCORES),
+}
+test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
+    lesson_12, "12_dream_and_inversion", ANSWERS
+)

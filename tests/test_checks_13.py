@@ -3,11 +3,10 @@
 import copy
 from contextlib import suppress
 
-import pytest
 import torch
 from torch import nn
 
-from folded import solution
+from answers import answer_tests
 from helpers.checks import lesson_13
 
 
@@ -156,40 +155,10 @@ WRONG_HEADS = {
     "must have the layers of the old one": lambda head, s: nn.Linear(6, 3),
 }
 
-
-@pytest.mark.parametrize("name", ["maps_of", "rescaled"])
-def test_the_folded_solution_is_right_and_a_blank_is_not_wrong(name, capsys):
-    check = getattr(lesson_13, f"check_{name}")
-    assert check(solution("13_transfer_learning", name)) is True
-    assert "Right" in capsys.readouterr().out
-    for blank in (lambda *a: ..., lambda *a: None):
-        assert check(blank) is None
-        assert "Not answered yet" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("way", RIGHT_MAPS)
-def test_any_right_hook_is_accepted(way):
-    assert lesson_13.check_maps_of(RIGHT_MAPS[way]) is True
-
-
-@pytest.mark.parametrize("way", RIGHT_HEADS)
-def test_any_right_head_is_accepted(way):
-    assert lesson_13.check_rescaled(RIGHT_HEADS[way]) is True
-
-
-@pytest.mark.parametrize("hint", WRONG_MAPS)
-def test_a_wrong_hook_gets_its_own_hint(hint, capsys):
-    assert lesson_13.check_maps_of(WRONG_MAPS[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("hint", WRONG_HEADS)
-def test_a_wrong_head_gets_its_own_hint(hint, capsys):
-    assert lesson_13.check_rescaled(WRONG_HEADS[hint]) is False
-    assert hint in capsys.readouterr().out
-
-
-def test_strict_refuses_a_wrong_answer(monkeypatch):
-    monkeypatch.setenv("COURSE_STRICT", "1")
-    with pytest.raises(AssertionError, match="nothing has changed"):
-        lesson_13.check_rescaled(WRONG_HEADS["nothing has changed"])
+ANSWERS = {
+    "maps_of": (RIGHT_MAPS, WRONG_MAPS),
+    "rescaled": (RIGHT_HEADS, WRONG_HEADS),
+}
+test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
+    lesson_13, "13_transfer_learning", ANSWERS
+)
