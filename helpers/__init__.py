@@ -1,1 +1,1 @@
-"""The small package behind the lessons: data, models, training, hooks, attribution, synthesis, plotting, checks."""
+"""The small package behind the lessons: data, models, training, hooks, attribution, synthesis, evaluation, plotting, checks."""

@@ -244,6 +244,7 @@ ABOVE = {  # a package of helpers -> what it may import from helpers
     "helpers.hooks": {"helpers.relu_rule", "helpers.splitting"},
     "helpers.attribution": {"helpers.hooks", "helpers.attribution"},
     "helpers.synthesis": {"helpers.attribution", "helpers.hooks", "helpers.synthesis"},
+    "helpers.evaluation": {"helpers.attribution", "helpers.evaluation"},
     "helpers.figures": set(),
     "helpers.panels": {"helpers.figures"},
     "helpers.curves": {"helpers.figures"},

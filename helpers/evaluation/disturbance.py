@@ -1,0 +1,161 @@
+"""What small disturbances do: does an explanation foretell the score's change, and does it keep still itself?"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from helpers.attribution.contract import (
+    Target,
+    check_pictures,
+    explaining,
+    in_chunks,
+    of_rows,
+    quick,
+    run,
+    score,
+    settle,
+)
+from helpers.attribution.perturbation import uncovered
+from helpers.evaluation.perturbations import Perturb, noise
+
+
+def infidelity(
+    model: nn.Module,
+    x: Tensor,
+    attribution: Tensor,
+    target: Target = None,
+    *,
+    perturb: Perturb | None = None,
+    samples: int = 50,
+    normalise: bool = False,
+    chunk: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return how badly an attribution foretells what disturbances do to the score (Yeh et al., 2019): less is better.
+
+    ``mean of (sum(I * attribution) - (f(x) - f(x - I)))^2`` over random disturbances I.
+
+    Args:
+        model, x, target: as for :func:`deletion`.
+        attribution: signed, [N, C, H, W]; a map for all channels is ``maps[:, None].expand_as(x)``.
+        perturb: ``perturb(x, generator)`` returns I and x - I, both new tensors [N, C, H, W]; in place of I it may
+            give what else is to be multiplied with the attribution. :func:`noise` unless given, or :func:`squares`.
+        samples: how many disturbances; each costs every picture a forward pass.
+        normalise: give each attribution the scale that suits it best, found on the same disturbances. Without it,
+            methods of different units cannot be compared.
+        chunk: how many disturbed pictures go through the network at once; as many as are fast unless given.
+        generator: source of the disturbances, on the CPU; a fresh one with seed 0 unless given.
+
+    Returns:
+        [N], detached, in squared logits; none below zero.
+
+    Raises:
+        TypeError, ValueError: an argument that cannot be used; the message names the cure.
+    """
+    perturb, generator = perturb or noise(), generator or torch.Generator().manual_seed(0)
+    with explaining(model), torch.no_grad():
+        x = check_pictures(x)
+        if not isinstance(attribution, Tensor) or attribution.shape != x.shape:
+            shape = list(attribution.shape) if isinstance(attribution, Tensor) else type(attribution).__name__
+            raise ValueError(
+                f"The attribution is {shape}, the pictures are {list(x.shape)}: give one value for each of theirs; "
+                "a map for all channels is maps[:, None].expand_as(x)."
+            )
+        attribution = check_pictures(attribution).to(x)
+        before, question = uncovered(model, x, target, chunk)
+        foretold, fell = [], []
+        for pictures, (change, disturbed) in _drawn(lambda: perturb(x, generator), x, samples, chunk, "infidelity"):
+            after = score(run(model, quick(disturbed)), of_rows(question, pictures))
+            fell.append(before[pictures] - after)
+            foretold.append((change * attribution[pictures]).flatten(1).sum(1))
+        foretold, fell = (torch.cat(rows).view(samples, -1) for rows in (foretold, fell))
+        if normalise:  # the factor that makes the squared error smallest; an attribution of zeros foretells nothing
+            size = foretold.square().sum(0)
+            foretold = foretold * torch.where(size > 0, (foretold * fell).sum(0) / size, 0)
+        return (foretold - fell).square().mean(0)
+
+
+def sensitivity_max(
+    model: nn.Module,
+    x: Tensor,
+    method: Callable[[nn.Module, Tensor, Target], Tensor],
+    target: Target = None,
+    *,
+    radius: float = 0.02,
+    samples: int = 10,
+    chunk: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return how far an explanation moves, at most, when its picture is moved a little (Yeh et al., 2019).
+
+    ``max |method(x + d) - method(x)| / |method(x)|`` over uniform noise d; captum divides likewise, the paper does not.
+    The target is settled on the picture itself, so the question stays while the picture moves. The noise is the same
+    for all pictures. A still map need not be right: a constant one does not move at all.
+
+    Args:
+        model, x, target: as for :func:`deletion`.
+        method: ``method(model, x [R, C, H, W], target)`` -> [R, ...], as in :mod:`helpers.attribution`, for example
+            ``partial(attribution.grad_cam, layer="features")``.
+        radius: the most by which a value of ``x`` moves, in the units of ``x``.
+        samples: how many moves are tried; each explains every picture once.
+        chunk: how many moved pictures are explained at once; as many as are fast unless given.
+        generator: source of the noise, on the CPU; a fresh one with seed 0 unless given.
+
+    Returns:
+        [N], detached; NaN where the explanation is zero everywhere, which has no size to compare with.
+
+    Raises:
+        TypeError, ValueError: an argument that cannot be used; the message names the cure.
+    """
+    if not 0 < radius < float("inf"):
+        raise ValueError(f"radius is {radius}; give how far a value of x may move, such as 0.02.")
+    generator = generator or torch.Generator().manual_seed(0)
+
+    def explain(pictures: Tensor, rows: Tensor) -> Tensor:
+        found = method(model, rows, of_rows(question, pictures))
+        if not isinstance(found, Tensor) or found.dim() < 2 or len(found) != len(rows):
+            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"The method returns {shape} for {len(rows)} pictures; it must give one map for each.")
+        return found.detach().flatten(1)
+
+    def move() -> tuple[Tensor]:
+        shift = 2 * torch.rand(x.shape[1:], generator=generator, dtype=torch.float32).to(x) - 1
+        return (x + radius * shift,)
+
+    with explaining(model):
+        x = check_pictures(x)
+        with torch.no_grad():
+            parts = in_chunks(len(x), chunk, "whole pictures", x)
+            question = settle(torch.cat([run(model, quick(x[rows])) for rows in parts]), target)
+        still = torch.cat([explain(rows, x[rows]) for rows in in_chunks(len(x), chunk, "whole pictures", x)])
+        furthest = still.new_zeros(len(x))
+        for pictures, (moved,) in _drawn(move, x, samples, chunk, "sensitivity"):
+            way = (explain(pictures, moved) - still[pictures]).norm(dim=1)
+            furthest = furthest.scatter_reduce(0, pictures, way, "amax")
+        size = still.norm(dim=1)
+        return (furthest / size).masked_fill(size == 0, torch.nan)
+
+
+def _drawn(
+    draw: Callable[[], Sequence[Tensor]], x: Tensor, samples: int, chunk: int | None, what: str
+) -> Iterator[tuple[Tensor, list[Tensor]]]:
+    """Yield picture numbers [R] and these rows of what ``draw`` gave, the first sample of every picture first.
+
+    One sample is drawn at a time and for all pictures, so that the chunk changes nothing.
+    """
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+        raise ValueError(f"samples is {samples!r}; give a whole number, 1 or more.")
+    last, drawn = -1, ()
+    for rows in in_chunks(samples * len(x), chunk, what, x):
+        numbers, pictures = rows // len(x), rows % len(x)
+        parts = []
+        for sample in numbers.unique().tolist():
+            if sample != last:
+                last, drawn = sample, draw()
+                if any(tensor.shape != x.shape for tensor in drawn):
+                    shapes = [list(tensor.shape) for tensor in drawn]
+                    raise ValueError(f"The disturbance has shapes {shapes}; both must be that of x, {list(x.shape)}.")
+            chosen = pictures[numbers == sample].to(x.device)
+            parts.append([tensor[chosen] for tensor in drawn])
+        yield pictures.to(x.device), [torch.cat(tensors) for tensors in zip(*parts, strict=True)]

@@ -1,0 +1,182 @@
+"""Maps against the truth and against each other: one number for each picture, and what to say about many of them."""
+
+import torch
+from scipy.special import stdtrit
+from torch import Tensor
+
+
+def check_maps(maps: Tensor, size: torch.Size | None = None) -> Tensor:
+    """Return ``maps`` [N, H, W], detached, in float32 or float64, after checking them.
+
+    Args:
+        maps: one map a picture.
+        size: what their shape must be, [N, H, W], if that matters.
+
+    Raises:
+        TypeError: not a tensor.
+        ValueError: not three-dimensional, empty, of another size, or with values that are NaN or infinite.
+    """
+    if not isinstance(maps, Tensor):
+        raise TypeError(f"The maps must be a tensor, not {type(maps).__name__}; use torch.from_numpy.")
+    if maps.dim() != 3 or not maps.numel():
+        raise ValueError(
+            f"The maps have shape {list(maps.shape)}; give [N, H, W]: pixel_map makes one map of channels, m[None] "
+            "a batch of one map."
+        )
+    if size is not None and maps.shape != size:
+        raise ValueError(
+            f"The maps have shape {list(maps.shape)}, {list(size)} is needed: one map for each picture, "
+            f"brought to its size with upsample(maps, {tuple(size[1:])})."
+        )
+    if not torch.isfinite(maps).all():
+        raise ValueError("The maps hold NaN or infinite values; look at where they were divided.")
+    return maps.detach().to(torch.promote_types(maps.dtype, torch.float32))  # a sum of halves would overflow
+
+
+def constant(maps: Tensor) -> Tensor:
+    """Return which maps [N, H, W] have one value everywhere and so say nothing, bool [N]: state their number.
+
+    Raises:
+        TypeError, ValueError: maps that cannot be graded.
+    """
+    flat = check_maps(maps).flatten(1)
+    return flat.amax(1) == flat.amin(1)
+
+
+def mass_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
+    """Return how much of a map's positive part lies inside the mask (relevance mass accuracy; Arras et al., 2022).
+
+    Negative values count as zero. With the mask of a distractor in place of the object's, this is the mass on the
+    distractor, of which less is better. That is why a map without a positive part has no grade: 0 would punish it
+    for the one and praise it for the other. A constant positive map has the mask's own share of the picture.
+
+    Args:
+        maps: signed, [N, H, W].
+        masks: bool [N, H, W], each with a pixel at least.
+
+    Returns:
+        Shares from 0 to 1, [N]; NaN where a map is nowhere positive.
+
+    Raises:
+        TypeError, ValueError: maps or masks that cannot be graded; the message names the cure.
+    """
+    maps, masks = _checked(maps, masks)
+    positive = maps.relu()
+    positive = positive / positive.amax(1, keepdim=True)  # neither huge nor tiny values get lost in the sums; 0/0: NaN
+    return (positive * masks).sum(1) / positive.sum(1)
+
+
+def rank_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
+    """Return how many of a map's k highest values lie inside a mask of k pixels (rank accuracy; Arras et al., 2022).
+
+    Only the order of the signed values counts. Of values that tie for the last places, each has the same chance of one:
+    the grade is the mean over all ways to break the tie. So it depends neither on chance nor on where ties lie, and a
+    constant map has the mask's own share of the picture, what a guess has.
+
+    Args:
+        maps, masks: as for :func:`mass_accuracy`.
+
+    Returns:
+        Shares from 0 to 1, [N].
+
+    Raises:
+        TypeError, ValueError: as for :func:`mass_accuracy`.
+    """
+    maps, masks = _checked(maps, masks)
+    size = masks.sum(1)
+    last = maps.sort(1, descending=True).values.gather(1, size[:, None] - 1)
+    above, tied = maps > last, maps == last
+    open_places = size - above.sum(1)
+    return ((above & masks).sum(1) + open_places * (tied & masks).sum(1) / tied.sum(1)) / size
+
+
+def pointing(maps: Tensor, masks: Tensor) -> Tensor:
+    """Return whether a map's maximum lies inside the mask (the pointing game; Zhang et al., 2018).
+
+    Of several equal maxima the share inside counts, which is the mean over all ways to choose one. A constant map has
+    the mask's own share of the picture, what a guess has. An outline is hard to point at: fill its mask.
+
+    Args:
+        maps, masks: as for :func:`mass_accuracy`.
+
+    Returns:
+        0, 1, or between for ties, [N].
+
+    Raises:
+        TypeError, ValueError: as for :func:`mass_accuracy`.
+    """
+    maps, masks = _checked(maps, masks)
+    highest = maps == maps.amax(1, keepdim=True)
+    return (highest & masks).sum(1) / highest.sum(1)
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Return Spearman's rank correlation of two maps over their pixels, -1 to 1; equal values share their mean rank.
+
+    Signs count; to compare without them, as Adebayo et al. (2018) also do, give ``a.abs()`` and ``b.abs()``.
+
+    Args:
+        a, b: maps [N, H, W] of the same pictures.
+
+    Returns:
+        [N]; NaN where one of the two maps is constant: it has no order.
+
+    Raises:
+        TypeError, ValueError: maps that cannot be compared.
+    """
+    a = check_maps(a)
+    b = check_maps(b, a.shape).to(a)
+    a, b = _ranks(a.flatten(1)), _ranks(b.flatten(1))
+    a, b = (ranks / ranks.norm(dim=1, keepdim=True) for ranks in (a, b))  # constant: 0/0, NaN
+    return (a * b).sum(1).clamp(-1, 1)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Return the ranks of values [N, P] less their mean; equal values get the mean of their ranks."""
+    ordered = values.sort(1).values
+    below, up_to = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
+    return ((below + up_to) - values.shape[1]).to(values.dtype)
+
+
+def interval(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of independent values, and the half width of its 95 % interval, from Student's t distribution.
+
+    Pictures are independent, grades of one picture under several seeds are not: average those first.
+
+    Args:
+        values: [N], or [N, ...] for an interval at each place, such as each point of a curve.
+
+    Returns:
+        Mean and half width, both of the shape of ``values[0]``.
+
+    Raises:
+        ValueError: fewer than two values, or NaN among them.
+    """
+    values = torch.as_tensor(values).detach()
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
+    if values.dim() == 0 or len(values) < 2:
+        raise ValueError(
+            f"Values of shape {list(values.shape)} have no spread; give the grades of two pictures or more."
+        )
+    missing = values.isnan().flatten(1).any(1) if values.dim() > 1 else values.isnan()
+    if missing.any():
+        raise ValueError(
+            f"{int(missing.sum())} of {len(values)} values are NaN, from maps that have no grade: say how many, then "
+            "give interval(values[~values.isnan()])."
+        )
+    quantile = float(stdtrit(len(values) - 1, 0.975))
+    return values.mean(0), quantile * values.std(0) / len(values) ** 0.5
+
+
+def _checked(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Return maps and masks as rows [N, H W], after checking them."""
+    maps = check_maps(maps)
+    if not isinstance(masks, Tensor) or masks.dtype != torch.bool:
+        given = masks.dtype if isinstance(masks, Tensor) else type(masks).__name__
+        raise TypeError(f"The masks must be a bool tensor, not {given}; use torch.from_numpy, or masks > 0.")
+    check_maps(maps, masks.shape)
+    masks = masks.to(maps.device).flatten(1)
+    if not masks.any(1).all():
+        empty = int((~masks.any(1)).nonzero()[0])
+        raise ValueError(f"Mask {empty} marks no pixel, so nothing can lie inside: leave out the pictures without one.")
+    return maps.flatten(1), masks
