@@ -1,1 +1,4 @@
-"""The small package behind the lessons: data, models, training, hooks, attribution, synthesis, evaluation, plotting, checks."""
+"""The small package behind the lessons.
+
+data, models, training; hooks, attribution, synthesis, evaluation; plotting, checks.
+"""
