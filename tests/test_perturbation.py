@@ -167,7 +167,7 @@ def test_results_are_ordinary_tensors_for_every_caller(method):
         ({"patch": 4, "baseline": torch.zeros(10, 13)}, r"a picture \[3, 10, 13\]"),
         ({"patch": 4, "baseline": torch.zeros(4, 1, 1)}, r"a colour \[3, 1, 1\]"),
         ({"patch": 4, "baseline": torch.zeros(3, 3, 10, 13)}, "does not fit pictures"),
-        ({"patch": 4, "baseline": float("nan")}, "finite number"),
+        ({"patch": 4, "baseline": float("nan")}, "NaN or infinite"),
         ({"patch": 4, "chunk": 0}, "chunk is 0"),
     ],
 )

@@ -7,7 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, einsum, nn
 
-from helpers.attribution.contract import Target, check_pictures, explaining, in_chunks, of_rows, quick, run, settle
+from helpers.attribution.contract import (
+    Target,
+    check_pictures,
+    explaining,
+    filled,
+    in_chunks,
+    of_rows,
+    quick,
+    run,
+    settle,
+)
 from helpers.attribution.gradients import check_alive, one_pass
 
 
@@ -116,7 +126,11 @@ def integrated_gradients(
     nodes, weights = _gauss_legendre(steps)
     with explaining(model):
         x = check_pictures(x)
-        start = _check_baseline(baseline, x)
+        start = filled(baseline, x)
+        if (start == x).flatten(1).all(1).any():
+            raise ValueError(
+                "A picture equals its baseline, so no way leads from one to the other: give another baseline."
+            )
         way, total = x - start, torch.zeros_like(x)
         weights = torch.tensor(weights).to(x)
 
@@ -183,18 +197,3 @@ def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
 def _check_count(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{name} is {value!r}; give a whole number, 1 or more.")
-
-
-def _check_baseline(baseline: float | Tensor, x: Tensor) -> Tensor:
-    """Return the baseline in the shape, type and place of ``x``."""
-    try:
-        start = torch.as_tensor(baseline).detach().to(x).broadcast_to(x.shape).clone()
-    except (TypeError, ValueError, RuntimeError):
-        given = f"of shape {list(baseline.shape)}" if isinstance(baseline, Tensor) else f"a {type(baseline).__name__}"
-        fitting = f"give a number, or a tensor that broadcasts to the pictures, {list(x.shape)}"
-        raise ValueError(f"The baseline is {given}; {fitting}.") from None
-    if not torch.isfinite(start).all():
-        raise ValueError("The baseline holds NaN or infinite values; look at where it was made.")
-    if (start == x).flatten(1).all(1).any():
-        raise ValueError("A picture equals its baseline, so no way leads from one to the other: give another baseline.")
-    return start

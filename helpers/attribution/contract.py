@@ -53,6 +53,32 @@ def check_pictures(x: Tensor) -> Tensor:
     return x.detach().clone()
 
 
+def filled(baseline: float | Tensor, x: Tensor) -> Tensor:
+    """Return the baseline, which stands for "nothing there", as a picture for each of ``x`` [N, C, H, W].
+
+    Args:
+        baseline: a number, a colour [C, 1, 1], a picture [C, H, W], or one for each, in the units of ``x``.
+        x: the pictures.
+
+    Raises:
+        ValueError: another kind or shape of baseline, or one that is not finite.
+    """
+    try:
+        plain = torch.as_tensor(baseline).detach().to(x)
+        whole = plain.broadcast_to(x.shape)
+    except (TypeError, ValueError, RuntimeError):
+        plain = whole = None
+    if plain is None or plain.dim() not in (0, 3, 4):  # a row of values would broadcast, but along the width
+        given = f"shape {list(baseline.shape)}" if isinstance(baseline, Tensor) else f"a {type(baseline).__name__}"
+        raise ValueError(
+            f"The baseline, {given}, does not fit pictures {list(x.shape)}: give a number, a colour "
+            f"[{x.shape[1]}, 1, 1], a picture {list(x.shape[1:])}, or one for each."
+        )
+    if not torch.isfinite(plain).all():
+        raise ValueError("The baseline holds NaN or infinite values; look at where it was made.")
+    return whole
+
+
 def run(model: nn.Module, x: Tensor) -> Tensor:
     """Return the logits [N, classes] of ``model`` for ``x`` [N, C, H, W].
 

@@ -11,6 +11,7 @@ from helpers.attribution.contract import (
     Target,
     check_pictures,
     explaining,
+    filled,
     in_chunks,
     of_rows,
     quick,
@@ -130,18 +131,11 @@ def _covered(
     model: nn.Module, x: Tensor, windows: Windows, baseline: float | Tensor, chunk: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the numbers of pictures [rows] and their logits [rows, classes], covered at one place after the other."""
-    baseline = torch.as_tensor(baseline).to(x)
-    fits = all(b in (1, side) for b, side in zip(baseline.shape[::-1], x.shape[::-1], strict=False))
-    if baseline.dim() not in (0, 3, 4) or not fits or not torch.isfinite(baseline).all():
-        raise ValueError(
-            f"The baseline, shape {list(baseline.shape)}, does not fit pictures {list(x.shape)}: give a finite number, "
-            f"a colour [{x.shape[1]}, 1, 1] or a picture {list(x.shape[1:])}."
-        )
-    baseline = baseline.expand_as(x)
+    plain = filled(baseline, x)
     down, right = windows
     places = len(down) * len(right)
     for rows in in_chunks(len(x) * places, chunk, "occlusion", x):
         rows = rows.to(x.device)
         pictures, place = rows // places, rows % places
         patches = down[place // len(right), None, :, None] & right[place % len(right), None, None, :]
-        yield pictures, run(model, quick(torch.where(patches, baseline[pictures], x[pictures])))
+        yield pictures, run(model, quick(torch.where(patches, plain[pictures], x[pictures])))

@@ -3,9 +3,18 @@
 import torch
 from torch import Tensor, nn
 
-from helpers.attribution.contract import Target, check_pictures, explaining, in_chunks, of_rows, quick, run, score
+from helpers.attribution.contract import (
+    Target,
+    check_pictures,
+    explaining,
+    filled,
+    in_chunks,
+    of_rows,
+    quick,
+    run,
+    score,
+)
 from helpers.attribution.perturbation import uncovered
-from helpers.evaluation.perturbations import filling
 from helpers.evaluation.scores import check_maps
 
 
@@ -106,7 +115,7 @@ def _curves(
         pixels = maps[0].numel()
         if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= pixels:
             raise ValueError(f"steps is {steps!r}; give a whole number from 1 to {pixels}, the pixels of a picture.")
-        plain = filling(baseline, x)
+        plain = filled(baseline, x)
         start, end = (plain, x) if insert else (x, plain)
         _, question = uncovered(model, x, target, chunk)
         order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)

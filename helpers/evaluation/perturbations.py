@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from helpers.attribution.contract import filled
+
 Perturb = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]  # -> what meets the attribution; the new pictures
 
 
@@ -48,7 +50,7 @@ def squares(side: int, *, baseline: float | Tensor = 0.0, multiplied: bool = Fal
         raise ValueError(f"side is {side!r}; give whole pixels, 1 or more.")
 
     def perturb(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        plain, lines = filling(baseline, x), []
+        plain, lines = filled(baseline, x), []
         for length in x.shape[2:]:
             first = int(torch.randint(1 - side, length, (), generator=generator))
             pixel = torch.arange(length, device=x.device)
@@ -57,22 +59,3 @@ def squares(side: int, *, baseline: float | Tensor = 0.0, multiplied: bool = Fal
         return (inside.to(x) if multiplied else (x - plain) * inside), torch.where(inside, plain, x)
 
     return perturb
-
-
-def filling(baseline: float | Tensor, x: Tensor) -> Tensor:
-    """Return the baseline as a picture for each of ``x`` [N, C, H, W].
-
-    Raises:
-        ValueError: it does not broadcast to ``x``, or is not finite.
-    """
-    try:
-        filled = torch.as_tensor(baseline).detach().to(x).broadcast_to(x.shape)
-    except (TypeError, ValueError, RuntimeError):
-        shape = list(baseline.shape) if isinstance(baseline, Tensor) else type(baseline).__name__
-        raise ValueError(
-            f"The baseline, {shape}, does not fit pictures {list(x.shape)}: give a number, a colour "
-            f"[{x.shape[1]}, 1, 1], a picture {list(x.shape[1:])}, or one for each."
-        ) from None
-    if not torch.isfinite(filled).all():
-        raise ValueError("The baseline holds NaN or infinite values; look at where it was made.")
-    return filled
