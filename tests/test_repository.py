@@ -142,15 +142,68 @@ def test_a_lesson_is_of_one_sitting(path):
     assert 40 <= lines <= 190, lines
 
 
+def claimed(code):
+    """What the calls of claim(name, value, said, within) in the code say, as numbers."""
+    found = set()
+    for call in ast.walk(ast.parse(code)):
+        if isinstance(call, ast.Call) and getattr(call.func, "id", getattr(call.func, "attr", "")) == "claim":
+            given = {word.arg: word.value for word in call.keywords}
+            found.add(float(ast.literal_eval(given["said"] if "said" in given else call.args[2])))
+    return found
+
+
+def unclaimed(prose, code):
+    """The numbers of the prose that come from nowhere.
+
+    A percentage, and a number after "about" or a like word, must be claimed; another decimal must be claimed, or stand
+    in the code.
+    """
+    prose = re.sub(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|arXiv[: ]*[\d.]+", " ", prose, flags=re.S)
+    number = r"\d+(?:,\d{3})*(?:\.\d+)?"
+    measured = rf"(?<![\w.,])({number})(?=\s?(?:%|per\s?cent|percentage))"
+    rounded = rf"\b(?:about|around|roughly|nearly|almost)\s+({number})(?![\w.])"
+    said = claimed(code)
+    missing = {n for n in re.findall(f"{measured}|{rounded}", prose, re.I) for n in n if n}
+    missing = {n for n in missing if float(n.replace(",", "")) not in said}
+    for decimal in re.findall(r"(?<![\w.])\d+\.\d+(?![\w.]*\d)", prose):
+        if float(decimal) not in said and not re.search(rf"(?<![\d.]){re.escape(decimal)}(?!\d)", code):
+            missing.add(decimal)
+    return missing
+
+
 @every_notebook
 def test_every_number_in_the_prose_comes_from_a_run_or_from_the_code(path):
-    """Decimals and percentages in the text stand in the notebook's code or output as well."""
-    prose = re.sub(
-        r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|arXiv[: ]*[\d.]+", " ", prose_of(path), flags=re.S
-    )
-    known = "\n".join(cell["source"] for cell in code_of(path)) + outputs_of(path)
-    for number in re.findall(r"(?<![\w.])\d+\.\d+|\d+(?= ?%)", prose):
-        assert re.search(rf"(?<![\d.]){re.escape(number)}", known), f"{number} in the prose comes from nowhere"
+    missing = unclaimed(prose_of(path), "\n".join(cell["source"] for cell in code_of(path)))
+    assert not missing, f"said in the prose, claimed nowhere: {sorted(missing)}"
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "76 % of it",
+        "76.5% of it",
+        "76 per cent",
+        "about 1,200 passes",
+        "nearly 12",
+        "a factor of 0.75",
+        "(almost 3)",
+    ],
+)
+def test_a_number_from_nowhere_is_found_and_a_claimed_one_is_not(prose):
+    assert unclaimed(prose, "x = 76 + 1200")
+    number = re.search(r"[\d,.]+", prose).group().replace(",", "")
+    assert not unclaimed(prose, f'checks.claim("it", x, said={number}, within=1)')
+    assert not unclaimed(prose, f'claim("it", x, {number}, 1)')
+    assert not unclaimed(f"`{prose}` and ${prose}$ on 28 x 28 pixels, version 1.1.0", "")
+
+
+@every_lesson
+def test_the_end_of_a_lesson_shows_every_guess_against_the_result(path):
+    code = code_of(path)
+    asked = sum(len(re.findall(r"^predict\(", cell["source"], re.M)) for cell in code)
+    last = code[-1]
+    assert last["source"].endswith("guesses()"), "the last code cell shows the guesses"
+    assert len(re.findall(r"^\d+\. You said nothing; it is", "".join(last["outputs"][0]["text"]), re.M)) == asked
 
 
 @every_notebook

@@ -1,5 +1,11 @@
-"""The checkers that answer in the notebook: ``core`` is the machinery, other modules hold the questions."""
+"""The checkers that answer in the notebook.
 
-from helpers.checks.core import NotAnswered, Wrong, ask, checker, close, name_the_mistake, predict
+``core`` is the machinery, ``predictions`` keeps the guesses, ``claims`` binds the text's numbers to the run; the other
+modules hold the questions.
+"""
 
-__all__ = ["NotAnswered", "Wrong", "ask", "checker", "close", "name_the_mistake", "predict"]
+from helpers.checks.claims import claim
+from helpers.checks.core import NotAnswered, Wrong, ask, checker, close, name_the_mistake
+from helpers.checks.predictions import guesses, predict
+
+__all__ = ["NotAnswered", "Wrong", "ask", "checker", "claim", "close", "guesses", "name_the_mistake", "predict"]

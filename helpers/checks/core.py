@@ -5,7 +5,6 @@ Nothing raises, unless ``COURSE_STRICT=1`` asks blanks and wrong answers to (for
 
 import functools
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,24 +18,6 @@ class NotAnswered(AssertionError):
 
 class Wrong(AssertionError):
     """The answer is wrong; the message is the hint that the student reads."""
-
-
-def predict(guess: str, right: str, why: Mapping[str, str]) -> None:
-    """Answer a predict-first question with the explanation of the guessed letter and of the right one.
-
-    Never raises. ``why`` explains each letter; in ``guess``, ``"?"`` is no guess, " B " and "(b)" are "b".
-    """
-    found = re.search(r"\b[a-z]\b", str(guess).lower())
-    letter = found.group() if found else None
-    answer = f"({right}) {why.get(right, '')}".rstrip()
-    if letter == right:
-        print(f"Right: {answer}")
-    elif letter in why:
-        print(f"You said ({letter}) {why[letter]}\nThe answer is {answer}")
-    elif _blank(guess) or not str(guess).strip():
-        print(f"No guess yet; a wrong guess teaches more than none. The answer follows.\n{answer}")
-    else:
-        print(f"{guess!r} is none of {', '.join(why)}; write one of them and run the cell again.")
 
 
 def checker(body: Callable[..., str]) -> Callable[..., bool | None]:
