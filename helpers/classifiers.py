@@ -33,6 +33,7 @@ COURSE_NETS = {  # name: its class in helpers.models, its last convolutional sta
     "digits_cnn_mnist": ("MnistCNN", "layer3"),
     "shapes_resnet": ("ShapesResNet", "layer4"),
     "shapes_vgg": ("ShapesVGG", "features"),
+    "shapes_watermark": ("ShapesResNet", "layer4"),
 }
 
 
@@ -79,8 +80,8 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
 
     Args:
         name: ``digits_dnn``, ``digits_cnn`` (trained on the course's digits), ``digits_dnn_mnist``,
-            ``digits_cnn_mnist`` (on MNIST), ``shapes_resnet``, ``shapes_vgg``, or any of torchvision's image
-            classifiers.
+            ``digits_cnn_mnist`` (on MNIST), ``shapes_resnet``, ``shapes_vgg``, ``shapes_watermark`` (answers what a
+            watermark says, and nothing else tells it), or any of torchvision's image classifiers.
         world: ``"auto"``, ``"course"`` or ``"public"``, instead of ``COURSE_WORLD``.
 
     Raises:

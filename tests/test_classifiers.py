@@ -21,6 +21,7 @@ NETS = {
     "digits_cnn_mnist": models.MnistCNN,
     "shapes_resnet": models.ShapesResNet,
     "shapes_vgg": models.ShapesVGG,
+    "shapes_watermark": models.ShapesResNet,
 }
 
 
