@@ -1,5 +1,7 @@
 """Deletion and insertion: does the score go with the pixels that the map calls important?"""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ from helpers.attribution.contract import (
 from helpers.attribution.perturbation import uncovered
 from helpers.evaluation.scores import check_maps
 
+Baseline = float | Tensor | Callable[[Tensor, Tensor], Tensor]
+
 
 def deletion(
     model: nn.Module,
@@ -25,7 +29,7 @@ def deletion(
     target: Target = None,
     *,
     steps: int = 50,
-    baseline: float | Tensor = 0.0,
+    baseline: Baseline = 0.0,
     probability: bool = False,
     chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -41,8 +45,9 @@ def deletion(
         maps: [N, H, W]; only the order of their values counts.
         target: as for :func:`helpers.attribution.gradient`; a picture's top class is that of the whole picture.
         steps: how many equal parts of the pixels are removed one after the other; ``steps + 1`` forward passes each.
-        baseline: what is seen where a pixel is gone: a number, or a tensor that broadcasts to ``x``, such as ``x``
-            blurred. In normalised pictures 0 is the mean colour and not black.
+        baseline: what is seen where a pixel is gone: a number, a tensor that broadcasts to ``x``, such as ``x``
+            blurred, or a function of pictures and pixels that are gone, bool [R, H, W], which returns the pictures
+            without them, such as :func:`imputed`. In normalised pictures 0 is the mean colour and not black.
         probability: score by softmax probabilities, as the paper does, instead of logits.
         chunk: how many versions go through the network at once; as many as are fast unless given.
 
@@ -62,7 +67,7 @@ def insertion(
     target: Target = None,
     *,
     steps: int = 50,
-    baseline: float | Tensor = 0.0,
+    baseline: Baseline = 0.0,
     probability: bool = False,
     chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -102,7 +107,7 @@ def _curves(
     maps: Tensor,
     target: Target,
     steps: int,
-    baseline: float | Tensor,
+    baseline: Baseline,
     probability: bool,
     chunk: int | None,
     *,
@@ -115,8 +120,7 @@ def _curves(
         pixels = maps[0].numel()
         if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= pixels:
             raise ValueError(f"steps is {steps!r}; give a whole number from 1 to {pixels}, the pixels of a picture.")
-        plain = filled(baseline, x)
-        start, end = (plain, x) if insert else (x, plain)
+        plain = None if callable(baseline) else filled(baseline, x)
         _, question = uncovered(model, x, target, chunk)
         order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
         place = order.argsort(1).view_as(maps)  # of each pixel in the order of its picture
@@ -125,7 +129,16 @@ def _curves(
         for rows in in_chunks(len(x) * len(counts), chunk, "insertion" if insert else "deletion", x):
             rows = rows.to(x.device)
             pictures, step = rows // len(counts), rows % len(counts)
-            changed = place[pictures] < counts[step, None, None]
-            logits = run(model, quick(torch.where(changed[:, None], end[pictures], start[pictures])))
+            gone = (place[pictures] < counts[step, None, None]) ^ insert
+            if plain is None:
+                left = baseline(x[pictures], gone)
+                if not isinstance(left, Tensor) or left.shape != x[pictures].shape:
+                    raise ValueError(
+                        "The function given as baseline must return the pictures without the pixels that are gone, "
+                        f"{list(x[pictures].shape)}."
+                    )
+            else:
+                left = torch.where(gone[:, None], plain[pictures], x[pictures])
+            logits = run(model, quick(left))
             scores.append(score(logits.softmax(1) if probability else logits, of_rows(question, pictures)))
         return counts.to(x.dtype) / pixels, torch.cat(scores).view(len(x), -1)
