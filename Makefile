@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help env lab test bench notebooks solutions figures data lock lint clean
+.PHONY: help env lab test bench notebooks solutions figures scoreboard data lock lint clean
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
@@ -16,6 +16,7 @@ help:
 	@echo "make notebooks  run all notebooks again and save them with their pictures"
 	@echo "make solutions  make the blank exercises from solutions/"
 	@echo "make figures    make the figures of real networks again (fetches SqueezeNet, 5 MB)"
+	@echo "make scoreboard grade every method on pictures whose truth is known (half an hour; ARGS='--count 8': two minutes)"
 	@echo "make data       rebuild what datasets/ ships (about an hour; MNIST=folder for the nets trained on MNIST)"
 	@echo "make lock       pin the newest versions of the packages in requirements.txt"
 	@echo "make lint       check style, and mend what can be mended"
@@ -48,7 +49,11 @@ solutions: env
 
 figures: env
 	COURSE_WORLD=public $(BIN)/python notebooks/real_network.py
-	cd notebooks/figures && sha256sum *.jpg > SHA256SUMS
+	cd notebooks/figures && ls | grep -E '\.(jpg|png)$$' | xargs sha256sum > SHA256SUMS
+
+scoreboard: env
+	$(BIN)/python notebooks/scoreboard.py $(ARGS)
+	cd notebooks/figures && ls | grep -E '\.(jpg|png)$$' | xargs sha256sum > SHA256SUMS
 
 data: env
 	$(BIN)/python datasets/make_digits.py $(if $(MNIST),--mnist $(MNIST))

@@ -15,9 +15,10 @@ from matplotlib.axes import Axes
 
 from helpers.curves import LiveCurve, curves
 from helpers.figures import STYLE, CourseFigure, as_array, canvas, split_batch, use_style
+from helpers.intervals import intervals
 from helpers.panels import SIGNED, Look, draw_bar, draw_panel, limits_of, look_of
 
-__all__ = ["LiveCurve", "canvas", "compare", "curves", "grid", "overlay", "use_style"]
+__all__ = ["LiveCurve", "canvas", "compare", "curves", "grid", "intervals", "overlay", "use_style"]
 WIDEST = 10.4  # inches
 
 

@@ -180,6 +180,9 @@ def test_not_finite_is_refused(bad):
         (lambda: plotting.curves({}), "no curve"),
         (lambda: plotting.curves({"loss": [0.0, -1.0]}, log=True), "'loss' has no finite value above zero"),
         (lambda: plotting.curves({"loss": [np.nan]}), "'loss' has no finite value to draw"),
+        (lambda: plotting.intervals({}), "no row to draw"),
+        (lambda: plotting.intervals({"a": {"mass": (np.nan, np.nan)}}), "'mass' has no number to draw"),
+        (lambda: plotting.intervals({"a": {"mass": (0.5, 0.1)}, "b": {}}), "A row has no column 'mass'"),
     ],
 )
 def test_bad_input_is_named_in_one_sentence(call, message):
@@ -196,10 +199,48 @@ def test_curves_are_named_at_their_ends_and_never_on_top_of_each_other():
     assert "a ends at 0.5" in figure.alt and "c ends at 2" in figure.alt
 
 
+def test_intervals_draw_every_number_and_the_best_baseline():
+    nothing = (np.nan, np.nan)
+    rows = {
+        "good": {"mass": (0.6, 0.05), "wrong": (0.1, 0.02)},
+        "none": {"mass": nothing, "wrong": nothing},
+        "Sobel": {"mass": (0.2, 0.01), "wrong": (0.3, 0.01)},
+        "random": {"mass": (0.1, 0.01), "wrong": (0.2, np.nan)},
+    }
+    figure = plotting.intervals(
+        rows, baselines=("Sobel", "random"), less=("wrong",), columns={"mass": "m", "wrong": "w"}
+    )
+    mass, wrong = figure.axes
+    assert [label.get_text() for label in mass.get_yticklabels()] == list(rows)
+    (good, below), lines = mass.containers, [line for line in mass.lines if len(set(line.get_xdata())) == 1]
+    np.testing.assert_allclose(good.lines[0].get_xdata(), [60, np.nan])
+    np.testing.assert_allclose(below.lines[0].get_xdata(), [20, 10])
+    np.testing.assert_allclose(good.lines[2][0].get_segments()[0][:, 0], [55, 65])
+    assert below.lines[0].get_ydata()[0] - good.lines[0].get_ydata()[1] > 1  # set off
+    assert [line.get_xdata()[0] for line in lines if line.get_linestyle() != "None"] == [20]
+    assert [line.get_xdata()[0] for line in wrong.lines if line.get_linestyle() == "--"] == [20]
+    assert [mass.get_title("left").strip(), wrong.get_title("left").strip()] == ["m", "w"]
+    assert {"more is better", "no such map"} <= set(texts(mass)) and "less is better" in texts(wrong)
+    assert "m: good 60, best baseline 20; w: good 10, best baseline 20" in figure.alt
+    assert "2 methods and 2 baselines" in figure.alt
+
+
+def test_intervals_of_two_boards_stand_beside_each_other():
+    one, other = {"a": {"mass": (0.6, 0.1)}, "b": {"mass": (0.2, 0.1)}}, {"a": {"mass": (0.5, 0.1)}}
+    figure = plotting.intervals({"ResNet": one, "VGG": other}, baselines=("b",))
+    (axis,), (legend,) = figure.axes, figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["ResNet", "VGG"]
+    first, second = axis.containers[0].lines[0], axis.containers[-2].lines[0]
+    assert first.get_xdata() == [60] and second.get_xdata() == [50] and first.get_ydata() < second.get_ydata()
+    assert first.get_color() != second.get_color() and first.get_marker() != second.get_marker()
+    assert "no such map" in texts(axis) and "(VGG): a 50" in figure.alt
+
+
 def test_no_figure_is_left_in_pyplot_and_no_setting_changed():
     before = dict(mpl.rcParams)
     plotting.compare(PICTURE, {"map": HEAT})
     plotting.curves({"loss": [1, 2]})
+    plotting.intervals({"a": {"mass": (0.5, 0.1)}})
     figure, axes = plotting.canvas(2, 3)
     assert plotting.overlay(PICTURE, HEAT, ax=axes[1, 2]) is axes[1, 2] and axes.shape == (2, 3)
     assert plt.get_fignums() == [] and dict(mpl.rcParams) == before

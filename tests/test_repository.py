@@ -297,11 +297,12 @@ ABOVE = {  # a package of helpers -> what it may import from helpers
     "helpers.hooks": {"helpers.relu_rule", "helpers.splitting"},
     "helpers.attribution": {"helpers.hooks", "helpers.attribution"},
     "helpers.synthesis": {"helpers.attribution", "helpers.hooks", "helpers.synthesis"},
-    "helpers.evaluation": {"helpers.attribution", "helpers.evaluation"},
+    "helpers.evaluation": {"helpers.attribution", "helpers.evaluation", "helpers.hooks", "helpers.data.shapes"},
     "helpers.figures": set(),
     "helpers.panels": {"helpers.figures"},
     "helpers.curves": {"helpers.figures"},
-    "helpers.plotting": {"helpers.figures", "helpers.panels", "helpers.curves"},
+    "helpers.intervals": {"helpers.figures"},
+    "helpers.plotting": {"helpers.figures", "helpers.panels", "helpers.curves", "helpers.intervals"},
     "helpers.training": set(),
 }
 
