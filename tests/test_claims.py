@@ -22,7 +22,7 @@ def no_guesses():
     ("value", "said", "within", "line"),
     [
         (76.34, 75, 5, "sky, %: the text says 75, this run 76.3.\n"),
-        (torch.tensor(0.1234), 0.12, 0.01, "sky, %: the text says 0.12, this run 0.123.\n"),
+        (torch.tensor(0.1234, requires_grad=True), 0.12, 0.01, "sky, %: the text says 0.12, this run 0.123.\n"),
         (2099557, 2099557, 0, "sky, %: the text says 2,099,557, this run 2,099,557.\n"),
         (0.3, 0.2, 0.1, "sky, %: the text says 0.2, this run 0.30.\n"),  # on the edge, less what floats lose
         (-4.2, -4, 0.5, "sky, %: the text says -4, this run -4.20.\n"),

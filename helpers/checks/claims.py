@@ -2,8 +2,10 @@
 
 import math
 
+from torch import Tensor
 
-def claim(name: str, value: float, said: float, within: float, *, world: str = "course") -> None:
+
+def claim(name: str, value: float | Tensor, said: float, within: float, *, world: str = "course") -> None:
     """Compare a number that the text says with the one that this run gave, and print both.
 
     The text is about the course's own data and networks. With public ones a number may differ: then both are printed
@@ -22,7 +24,7 @@ def claim(name: str, value: float, said: float, within: float, *, world: str = "
     """
     if not 0 <= within < math.inf:
         raise ValueError(f"within is {within}; say how far {name!r} may differ from {said}, 0 or more.")
-    value = float(value)
+    value = float(value.detach() if isinstance(value, Tensor) else value)
     decimals = max(0, 1 - math.floor(math.log10(within))) if within else None
     found = f"{value:,.{decimals}f}" if within and math.isfinite(value) else f"{value:,.15g}"
     agree = abs(value - said) <= within * (1 + 1e-9)
