@@ -1,0 +1,166 @@
+"""The site: its pages are staged from the notebooks as saved; with COURSE_ALL=1 built, and walked in a browser."""
+
+import functools
+import http.server
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+
+import nbformat
+import pytest
+
+from helpers.course import ROOT
+
+DOCS = ROOT / "docs"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+FLAGS += " --disable-component-update --disable-sync"
+slow = pytest.mark.skipif(os.environ.get("COURSE_ALL") != "1", reason="make test-all builds the site")
+
+
+@pytest.fixture(scope="module")
+def site():
+    spec = importlib.util.spec_from_file_location("build_site", DOCS / "build_site.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def lessons():
+    return sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+
+
+def test_every_paper_of_further_reading_is_in_the_bibliography(site):
+    known, missing = site.titles(), set()
+    for path in lessons():
+        text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
+        reading = re.search(r"Further reading(.*?)(?:\*\*Next|\Z)", text, re.S)
+        for title in re.findall(r"(?<!\*)(?<!chapter )\*([^*\n]+)\*(?!\*)", reading[1] if reading else ""):
+            if not site.key_of(title, known):
+                missing.add(f"{path.stem}: {title}")
+    assert not missing
+
+
+def test_a_title_is_cited_also_without_its_subtitle(site):
+    known = {"grad-cam: visual explanations": "selvaraju2017", "grad-cam++: generalized": "chattopadhay2018"}
+    cited = site.cite("R. Selvaraju and others (2017): *Grad-CAM*. Not *this*, nor **Grad-CAM**.", known)
+    assert cited == "R. Selvaraju and others (2017): *Grad-CAM* {cite:p}`selvaraju2017`. Not *this*, nor **Grad-CAM**."
+
+
+def test_a_staged_page_has_alt_texts_files_for_its_pictures_and_a_folded_first_cell(site, tmp_path):
+    for path in (ROOT / "notebooks" / "04_cam.ipynb", ROOT / "notebooks" / "06_exercises.ipynb"):
+        before = path.read_bytes()
+        target = tmp_path / "notebooks" / path.name
+        site.stage(path, target, site.titles())
+        page = nbformat.read(target, as_version=4)
+        code = [cell for cell in page.cells if cell.cell_type == "code"]
+        assert "hide-input" in code[0].metadata.tags
+        shown = [cell for cell in code if site.pictures(cell)]
+        assert all(len(cell.metadata.mystnb["image"]["alt"]) > 10 for cell in shown)
+        text = "\n".join(cell.source for cell in page.cells)
+        assert "attachment:" not in text
+        for name in re.findall(rf"\(({path.stem}_[^)]+)\)", text):
+            assert (target.parent / name).stat().st_size > 1000
+        assert path.read_bytes() == before
+
+
+def test_the_glossary_is_in_order():
+    terms = re.findall(r"^(\S.*)\n  \S", (DOCS / "glossary.md").read_text(), re.M)
+    assert len(terms) > 15 and terms == sorted(terms, key=str.lower)
+
+
+# --- make test-all ---
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    pytest.importorskip("myst_nb")
+    folder = tmp_path_factory.mktemp("site")
+    run = subprocess.run(
+        [sys.executable, DOCS / "build_site.py", "--output", folder], capture_output=True, text=True, cwd=ROOT
+    )
+    assert run.returncode == 0, run.stdout + run.stderr  # a warning of Sphinx is an error
+    return folder
+
+
+class Links(HTMLParser):
+    """Collect where a page's links and pictures lead, and the names one can link to."""
+
+    def __init__(self):
+        super().__init__()
+        self.targets, self.names, self.silent = [], set(), []
+
+    def handle_starttag(self, tag, given):
+        given = dict(given)
+        self.names |= {given[key] for key in ("id", "name") if given.get(key)}
+        self.targets += [given[key] for key in ("href", "src") if given.get(key)]
+        if tag == "img" and not given.get("alt"):
+            self.silent.append(given.get("src"))
+
+
+def pages_of(folder):
+    return sorted(
+        path for path in folder.rglob("*.html") if "_static" not in path.parts
+    )  # there: the theme's templates
+
+
+@slow
+def test_links_lead_somewhere_and_every_picture_has_words(built):
+    pages = {}
+    for path in pages_of(built):
+        pages[path] = Links()
+        pages[path].feed(path.read_text())
+    for path, page in pages.items():
+        assert not page.silent, f"{path.name}: {page.silent}"
+        for target in page.targets:
+            if re.match(r"(https?|mailto|data|javascript):|//", target):
+                continue
+            file, _, name = target.partition("#")
+            aim = (path.parent / file.partition("?")[0]).resolve() if file else path
+            assert aim.exists(), f"{path.name}: {target}"
+            if name and aim in pages:
+                assert name in pages[aim].names, f"{path.name}: {target}"
+
+
+@slow
+def test_every_page_loads_in_a_browser_on_a_desk_and_on_a_phone(built):
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM:
+        pytest.skip("there is no Chromium here")
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    home, faults = f"http://127.0.0.1:{server.server_port}/", []
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        for width in (1280, 390):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.on("console", lambda message: message.type == "error" and faults.append(message.text))
+            page.on("pageerror", lambda error: faults.append(str(error)))
+            page.on(
+                "request",
+                lambda request: request.url.startswith((home, "data:", "blob:")) or faults.append(request.url),
+            )
+            page.on("response", lambda response: response.status < 400 or faults.append(response.url))
+            for path in pages_of(built):
+                name = path.relative_to(built).as_posix()
+                page.goto(home + name, wait_until="load")
+                page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)")
+                wide = page.evaluate("document.scrollingElement.scrollWidth")
+                assert wide <= width, f"{name} is {wide} wide on a screen of {width}"
+                formulas = page.evaluate("document.querySelectorAll('.math').length")
+                assert page.evaluate("document.querySelectorAll('mjx-container').length") >= formulas, name
+                assert not faults, f"{name}: {faults}"
+        page.goto(home + "search.html?q=deconvnet")
+        page.wait_for_selector("#search-results li a[href*='03_saliency']")
+        browser.close()
+    server.shutdown()
