@@ -1,0 +1,44 @@
+"""The notebooks in a folder that students handed in."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+
+MOST_CELLS, MOST_BYTES = 300, 50_000_000  # of a notebook, of its file
+
+
+class Submission(NamedTuple):
+    """A notebook's code cells, or in words why there are none, and the folder that goes with it, if one does."""
+
+    cells: list[str] | str
+    folder: Path | None
+
+
+def submissions(folder: Path, notebook: str) -> dict[str, Submission]:
+    """Return each student's submission by name; raises ValueError if there is none."""
+    found = {}
+    for path in sorted(folder.iterdir() if folder.is_dir() else []):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            inside = sorted(path.glob("*.ipynb"))
+            chosen = [one for one in inside if one.name == notebook] or inside
+            count = f"its folder holds {len(inside) or 'no'} notebooks"
+            found[path.name] = Submission(_cells(chosen[0]) if len(chosen) == 1 else count, path)
+        elif path.suffix == ".ipynb":
+            found[path.name if path.stem in found else path.stem] = Submission(_cells(path), None)
+    if not found:
+        raise ValueError(f"{folder} holds no submission: put name.ipynb or name/{notebook} there for each student.")
+    return found
+
+
+def _cells(path: Path) -> list[str] | str:
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return "its notebook is no file, or one too large"
+        notebook = nbformat.reads(path.read_text("utf-8"), as_version=4)
+        code = [str(cell.source) for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+        return code[:MOST_CELLS]
+    except Exception:  # nbformat raises of many kinds
+        return "its file is no notebook, or a damaged one"

@@ -1,0 +1,198 @@
+"""A notebook that runs cell by cell in a process of its own. Nothing that comes from there is ever run here.
+
+A function of the student's becomes a proxy: the checker calls it as if it were its own, the inputs go to the process
+and tensors come back.
+"""
+
+import os
+import pickle
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from grading import wire
+from grading.sandbox import COPIED, Nursery, state_of
+
+GRACE = 2.0  # seconds from the interrupt of what takes too long to the end of its process
+AGAIN = 5.0  # seconds that a cell may take when it is run again, beyond three times those it took first
+MOST_LOST = 10  # times that a notebook may hang or lose its process
+LEAST = 0.1  # the share of its part's time that a cell gets when nothing is left of it
+
+
+class Lost(BaseException):
+    """A process hangs, is gone or makes no sense. Not an Exception: no checker may take it for an answer."""
+
+
+class Student:
+    """A submission's process. When it is lost, another takes its place, and runs the cells again that had ended."""
+
+    def __init__(self, nursery: Nursery, work: Path, seconds: float, memory: float, guarded: Iterable[Path]) -> None:
+        """Begin with the first part.
+
+        Args:
+            nursery: where its processes come from.
+            work: the folder it runs in, inside the nursery's copy of the course.
+            seconds: for a part; see :meth:`begin`.
+            memory: in GB.
+            guarded: folders in which nothing may change meanwhile.
+        """
+        self.nursery, self.work, self.seconds, self.memory = nursery, work, seconds, memory
+        self.guarded = [*(nursery.course / name for name in COPIED), *guarded]
+        self.pid, self.channel, self.lost = None, None, 0
+        self.done: list[tuple[str, float]] = []  # cells that ended, and the seconds that each took
+        self.clean = self._state()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a part: all of its seconds are left, and no rule is broken yet."""
+        self.end = time.monotonic() + self.seconds
+        self.broken: list[str] = []  # what it did against the rules, in words
+
+    def run(self, source: str) -> str | None:
+        """Run a cell; return what was wrong with it, in words, or None."""
+        begun = time.monotonic()
+        try:
+            error = _error(self._ask({"do": "run", "source": source})[0])
+        except Lost as lost:
+            return str(lost)
+        self.done.append((source, time.monotonic() - begun))
+        return error and f"stopped with {': '.join(filter(None, error))}"
+
+    def fetch(self, names: Sequence[str]) -> list[Any]:
+        """Return variables by their names, functions as proxies; raises Lost, and KeyError if there is none."""
+        answer, tensors = self._ask({"do": "fetch", "names": list(names)})
+        trees = answer.get("values")
+        if not isinstance(trees, list) or len(trees) != len(names):
+            raise self._nonsense()
+        if None in trees:
+            raise KeyError(names[trees.index(None)])
+        values = [self._value(tree, tensors) for tree in trees]
+        return [self._proxy(n) if v is wire.Function else v for n, v in zip(names, values, strict=True)]
+
+    def stop(self) -> int:
+        """End the process and return its exit status."""
+        if self.pid is None:
+            return 0
+        pid, self.pid = self.pid, None
+        self.channel.sock.close()
+        return self.nursery.end(pid)
+
+    def _proxy(self, name: str) -> Callable:
+        def function(*inputs: Any) -> Any:
+            answer, tensors = self._ask({"do": "call", "name": name}, pickle.dumps(inputs))
+            if error := _error(answer):
+                blank = error[0] == "NotImplementedError"
+                raise NotImplementedError if blank else wire.named(error[0], Exception)(error[1])
+            try:
+                for i, part in answer["hooked"]:  # a checker that looks for hooks shall find them
+                    if isinstance(inputs[i], nn.Module):
+                        inputs[i].get_submodule(part).register_forward_hook(wire.left_over)
+            except (KeyError, ValueError, TypeError, IndexError, AttributeError):
+                raise self._nonsense() from None
+            return self._value(answer.get("value"), tensors)
+
+        function.__name__ = name
+        return function
+
+    def _value(self, tree: Any, tensors: dict) -> Any:
+        try:
+            return wire.unpack(tree, tensors)
+        except (ValueError, TypeError, RecursionError):
+            raise self._nonsense() from None
+
+    def _ask(self, message: dict, block: bytes = b"") -> tuple[dict, dict]:
+        """Return an answer and its tensors; raises Lost, and whatever comes next gets a new process if need be."""
+        if self.lost >= MOST_LOST:
+            raise Lost(f"was not run: the notebook hung or lost its process {MOST_LOST} times before")
+        try:
+            return self._ask_once(message, block)
+        except Lost:
+            self.lost += 1
+            raise
+
+    def _ask_once(self, message: dict, block: bytes) -> tuple[dict, dict]:
+        if self.pid is None:
+            begun = time.monotonic()
+            self._start()
+            self.end += time.monotonic() - begun
+        seconds = max(self.end - time.monotonic(), LEAST * self.seconds)
+        try:
+            answer, found = self._exchange(message, block, seconds)
+            tensors = wire.tensors_of(found)
+        except (EOFError, OSError):
+            status = self.stop()
+            how = signal.strsignal(-status) if status < 0 else f"exit status {status}"
+            raise Lost(f"ended its process ({how})") from None
+        except ValueError:
+            raise self._nonsense() from None
+        if (_error(answer) or ("", ""))[0] == "MemoryError":  # what fills the memory would fail the cells to come
+            self.stop()
+            raise Lost(f"asked for more than the {self.memory:.3g} GB of memory that it is given")
+        return answer, tensors
+
+    def _exchange(self, message: dict, block: bytes, seconds: float) -> tuple[dict, bytes]:
+        self.channel.send(message, block, max(seconds, 1.0))
+        late = False
+        try:
+            answer, found = self.channel.receive(seconds)
+        except TimeoutError:
+            late = True
+            os.kill(self.pid, signal.SIGINT)
+            try:
+                answer, found = self.channel.receive(GRACE)
+            except TimeoutError:
+                answer = {}
+                self.stop()
+        self._note(answer)
+        if late:
+            raise Lost(f"was still running when the {self.seconds:.3g} seconds of its part were over")
+        return answer, found
+
+    def _note(self, answer: dict) -> None:
+        for key, did in (("outside", "tried to write outside its folder"), ("patched", "replaced a checker")):
+            if found := answer.get(key):
+                self.broken.append(f"{did} ({found[0] if isinstance(found, list) else found})"[:200])
+        if (now := self._state()) != self.clean:
+            changed = min(path for path, _ in now.items() ^ self.clean.items())
+            self.broken.append(f"changed files outside its folder ({Path(changed).name})")
+            self.nursery.copy()
+            self.clean = self._state()
+
+    def _state(self) -> dict[str, tuple]:
+        return {path: state for folder in self.guarded for path, state in state_of(folder).items()}
+
+    def _nonsense(self) -> Lost:
+        self.stop()
+        return Lost("sent the grader what is no answer")
+
+    def _start(self) -> None:
+        """Start a process and run again what had ended; a cell that now does not end is left out."""
+        try:
+            self.pid, self.channel = self.nursery.start(self.work, self.memory)
+        except (EOFError, OSError):
+            raise Lost("has no process: none could be started") from None
+        broken = list(self.broken)
+        for cell in list(self.done):
+            source, took = cell
+            try:
+                self._exchange({"do": "run", "source": source}, b"", 3 * took + AGAIN)
+            except (Lost, EOFError, OSError, ValueError):
+                self.done.remove(cell)
+                self.stop()
+                return self._start()
+            finally:
+                self.broken = broken  # what the cells did was noted when they ran first
+
+
+def _error(answer: dict) -> tuple[str, str] | None:
+    """Return an answer's error, its type and its message, or None."""
+    match answer.get("error"):
+        case None:
+            return None
+        case [str(kind), str(said)]:
+            return kind[:60], " ".join(said.split())[:200]
+    return "Error", ""
