@@ -3,20 +3,28 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed
+INSTALLED_ALL := .venv/installed-all
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help env lab test bench notebooks solutions figures scoreboard data lock lint clean
+.PHONY: help env lab test bench notebooks solutions figures scoreboard site links new exam grade nbgrader data lock lint clean test-all
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
 	@echo "make test       run every test and every notebook, offline"
+	@echo "make test-all   the same, and what needs a browser or the package registry: the site, the explorer, Colab"
 	@echo "make bench      time every method against captum, grad-cam, torchcam and zennit (half an hour; ARGS=--quick: one minute)"
 	@echo "make env        only set up .venv"
 	@echo "make notebooks  run all notebooks again and save them with their pictures"
 	@echo "make solutions  make the blank exercises from solutions/"
 	@echo "make figures    make the figures of real networks again (fetches SqueezeNet, 5 MB)"
 	@echo "make scoreboard grade every method on pictures whose truth is known (half an hour; ARGS='--count 8': two minutes)"
+	@echo "make site       build the course's pages from the saved notebooks, into build/site/html"
+	@echo "make exam       write an exam of its own, and its key (SEED=7), into build/"
+	@echo "make grade      grade a folder of notebooks (IN=folder; ARGS='--exam 7' for an exam)"
+	@echo "make nbgrader   write the exercises as nbgrader takes them, into build/"
+	@echo "make links      make every copy of the course's address the same (REPO=owner/name: another one, for a fork)"
+	@echo "make new        begin a lesson that passes every rule (LESSON=18_name)"
 	@echo "make data       rebuild what datasets/ ships (about an hour; MNIST=folder for the nets trained on MNIST)"
 	@echo "make lock       pin the newest versions of the packages in requirements.txt"
 	@echo "make lint       check style, and mend what can be mended"
@@ -29,6 +37,10 @@ $(INSTALLED): requirements.txt
 	$(BIN)/uv pip install -q --python $(BIN)/python -r requirements.txt
 	@touch $(INSTALLED)
 
+$(INSTALLED_ALL): docs/requirements.txt $(INSTALLED)
+	$(BIN)/uv pip install -q --python $(BIN)/python -r docs/requirements.txt
+	@touch $(INSTALLED_ALL)
+
 env: $(INSTALLED)
 
 lab: env
@@ -36,6 +48,9 @@ lab: env
 
 test: env
 	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(INSTALLED_ALL)
+	COURSE_ALL=1 $(BIN)/python -m pytest $(ARGS)
 
 bench: env
 	$(BIN)/python tests/bench $(ARGS)
@@ -55,6 +70,24 @@ scoreboard: env
 	$(BIN)/python notebooks/scoreboard.py $(ARGS)
 	cd notebooks/figures && ls | grep -E '\.(jpg|png)$$' | xargs sha256sum > SHA256SUMS
 
+site: $(INSTALLED_ALL)
+	$(BIN)/python docs/build_site.py $(ARGS)
+
+exam: env
+	$(BIN)/python solutions/make_exam.py --seed $(SEED) $(ARGS)
+
+grade: env
+	$(BIN)/python solutions/grade.py $(IN) $(ARGS)
+
+nbgrader: env
+	$(BIN)/python solutions/make_nbgrader.py $(ARGS)
+
+links: env
+	$(BIN)/python notebooks/links.py $(REPO) $(ARGS)
+
+new: env
+	$(BIN)/python notebooks/new_lesson.py $(LESSON)
+
 data: env
 	$(BIN)/python datasets/make_digits.py $(if $(MNIST),--mnist $(MNIST))
 	$(BIN)/python datasets/make_shapes.py
@@ -65,6 +98,9 @@ data: env
 lock: env
 	$(BIN)/uv pip compile -q --upgrade --universal --no-header --no-annotate --no-emit-index-url \
 		--extra test --extra compare pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile -q --universal --no-header --no-annotate --no-emit-index-url \
+		--extra test --extra compare --extra site --extra browser --extra class -c requirements.txt pyproject.toml \
+		-o docs/requirements.txt
 
 lint: env
 	$(BIN)/ruff format .
