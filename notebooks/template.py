@@ -168,10 +168,13 @@ def half_turn(pictures):
 lesson_@NUMBER@.check_half_turn(half_turn)'''
 
 SOLUTION = """\
-<details><summary>Hint</summary>
+<details><summary>Hint 1</summary>
 
 What happens to the rows, and what to the columns?
+</details>
+<details><summary>Hint 2</summary>
 
+Both change their order; `Tensor.flip` takes several dimensions.
 </details>
 
 <details><summary>Solution</summary>
