@@ -12,13 +12,13 @@ from helpers.attribution.contract import (
     check_pictures,
     explaining,
     filled,
-    in_chunks,
     of_rows,
     quick,
     run,
     settle,
 )
 from helpers.attribution.gradients import check_alive, one_pass
+from helpers.attribution.progress import in_chunks
 
 
 def smooth_grad(

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 Target = int | Tensor | Callable[[Tensor], Tensor] | None
 
@@ -158,26 +157,6 @@ def settle(logits: Tensor, target: Target) -> Tensor | Callable[[Tensor], Tensor
 def of_rows(settled: Tensor | Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor | Callable[[Tensor], Tensor]:
     """Return the settled question for rows that are versions of the pictures numbered ``pictures``, int64 [rows]."""
     return settled if callable(settled) else settled[pictures.to(settled.device)]
-
-
-def in_chunks(total: int, chunk: int | None, what: str, x: Tensor) -> Iterator[Tensor]:
-    """Yield the numbers 0 to ``total - 1`` in order, as int64 tensors of at most ``chunk``, the last may be shorter.
-
-    Without a chunk, as many rows of the size of ``x[0]`` as were fastest on two cores: few large ones, a hundred small.
-
-    After two seconds a progress bar appears, headed by ``what``; it goes when the work is done.
-
-    Raises:
-        ValueError: a chunk that is no positive whole number.
-    """
-    if chunk is None:
-        chunk = max(1, min(100, 3_000_000 // x[0].numel()))
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise ValueError(f"chunk is {chunk!r}; give how many pictures may go through the network at once, 1 or more.")
-    with tqdm(total=total, desc=what, delay=2, leave=False) as bar:
-        for numbers in torch.arange(total).split(chunk):
-            yield numbers
-            bar.update(len(numbers))
 
 
 def quick(x: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from helpers.attribution.contract import (
     Target,
     check_pictures,
     explaining,
-    in_chunks,
     of_rows,
     quick,
     run,
@@ -16,6 +15,7 @@ from helpers.attribution.contract import (
     settle,
 )
 from helpers.attribution.folding import folded
+from helpers.attribution.progress import in_chunks
 from helpers.hooks import capture, find_layer, split_at
 
 

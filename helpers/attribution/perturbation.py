@@ -12,13 +12,13 @@ from helpers.attribution.contract import (
     check_pictures,
     explaining,
     filled,
-    in_chunks,
     of_rows,
     quick,
     run,
     score,
     settle,
 )
+from helpers.attribution.progress import in_chunks
 
 Sides = int | tuple[int, int]
 Windows = tuple[Tensor, Tensor]  # bool [rows, H], [columns, W]: the lines of pixels that each place of a patch covers

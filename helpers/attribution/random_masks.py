@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from helpers.attribution.contract import Target, check_pictures, explaining, in_chunks, of_rows, quick, run, score
+from helpers.attribution.contract import Target, check_pictures, explaining, of_rows, quick, run, score
 from helpers.attribution.perturbation import uncovered
+from helpers.attribution.progress import in_chunks
 
 
 def rise(

@@ -9,7 +9,6 @@ from helpers.attribution.contract import (
     Target,
     check_pictures,
     explaining,
-    in_chunks,
     of_rows,
     quick,
     run,
@@ -17,6 +16,7 @@ from helpers.attribution.contract import (
     settle,
 )
 from helpers.attribution.perturbation import uncovered
+from helpers.attribution.progress import in_chunks
 from helpers.evaluation.perturbations import Perturb, noise
 
 

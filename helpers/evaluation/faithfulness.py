@@ -10,13 +10,13 @@ from helpers.attribution.contract import (
     check_pictures,
     explaining,
     filled,
-    in_chunks,
     of_rows,
     quick,
     run,
     score,
 )
 from helpers.attribution.perturbation import uncovered
+from helpers.attribution.progress import in_chunks
 from helpers.evaluation.scores import check_maps
 
 Baseline = float | Tensor | Callable[[Tensor, Tensor], Tensor]
