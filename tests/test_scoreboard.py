@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from helpers import attribution
+from helpers.course import ROOT
 from helpers.data import planted, shapes
 from helpers.evaluation import rows, scoreboard
 from helpers.evaluation.scoreboard import BASELINES, GRADES, METHODS, explain, grade, markdown, summary
@@ -268,3 +269,20 @@ def test_the_table_says_what_the_board_holds(few):
             assert means[key] == pytest.approx((values.mean().item(), spread), abs=1e-5)
     single = markdown({"gradient": {key: values[:1] for key, values in board["gradient"].items()}})
     assert "±" not in single and "nan" not in single
+
+
+def test_the_readme_quotes_the_shipped_table():
+    tables = re.split(r"^##+ ", (ROOT / "notebooks" / "scoreboard.md").read_text(), flags=re.M)
+    shapes_table, watermark_table = (
+        next(table for table in tables if table.startswith(title)) for title in ("The small ResNet", "A network that")
+    )
+
+    def means(table, name):
+        (row,) = re.findall(rf"^\| {re.escape(name)} (.*)$", table, re.M)
+        return re.findall(r"([\d.]+) ± ", row)
+
+    readme = (ROOT / "README.md").read_text().split("## The scoreboard")[1].split("\n## ")[0]
+    quoted = re.findall(r"^\| (\S+) \| (\d.*) \|$", readme, re.M)
+    assert len(quoted) >= 10
+    for name, numbers in quoted:
+        assert numbers.split(" | ") == means(shapes_table, name) + means(watermark_table, name)[:3], name
