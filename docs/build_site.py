@@ -128,19 +128,21 @@ def main() -> None:
     shutil.rmtree(STAGE, ignore_errors=True)
     shutil.copytree(DOCS, STAGE, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     shutil.copy(DOCS / "conf.py", STAGE)
+    for page in STAGE.glob("*.md"):  # on the site the lessons stand one level deeper, not beside
+        page.write_text(page.read_text().replace("](../", "]("))
     (STAGE / "_static").mkdir(exist_ok=True)
     mathjax(STAGE / "_static")
     known = titles()
     for folder in ("notebooks", "solutions"):
         for path in sorted((ROOT / folder).glob("*.ipynb")):
             stage(path, STAGE / folder / path.name, known)
-    lessons = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    lessons = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     index = (STAGE / "index.md").read_text().replace("GALLERY", gallery(lessons))
     (STAGE / "index.md").write_text(index.replace("TOC", "\n".join(f"notebooks/{path.stem}" for path in lessons)))
     shutil.copytree(
         ROOT / "notebooks" / "figures", STAGE / "notebooks" / "figures", ignore=shutil.ignore_patterns("SHA256SUMS")
     )
-    for name in ("colab.svg", "overview.png"):
+    for name in ("colab.svg", "kaggle.svg", "overview.png", "scoreboard.md"):
         shutil.copy(ROOT / "notebooks" / name, STAGE / "notebooks")
     subprocess.run(
         [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", STAGE, output], check=True
