@@ -7,7 +7,7 @@ INSTALLED_ALL := .venv/installed-all
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help env lab test bench notebooks solutions figures scoreboard site links new exam grade nbgrader data lock lint clean test-all
+.PHONY: help env lab test bench notebooks solutions figures scoreboard site links new exam grade nbgrader slides progress data lock lint clean test-all
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
@@ -20,6 +20,8 @@ help:
 	@echo "make figures    make the figures of real networks again (fetches SqueezeNet, 5 MB)"
 	@echo "make scoreboard grade every method on pictures whose truth is known (half an hour; ARGS='--count 8': two minutes)"
 	@echo "make site       build the course's pages from the saved notebooks, into build/site/html"
+	@echo "make progress   show which exercises of your notebooks are solved (ARGS=--run runs them anew)"
+	@echo "make slides     write slides of every lesson, into build/slides"
 	@echo "make exam       write an exam of its own, and its key (SEED=7), into build/"
 	@echo "make grade      grade a folder of notebooks (IN=folder; ARGS='--exam 7' for an exam)"
 	@echo "make nbgrader   write the exercises as nbgrader takes them, into build/"
@@ -58,6 +60,7 @@ bench: env
 notebooks: env
 	$(BIN)/python notebooks/execute.py $(ARGS)
 	$(BIN)/python solutions/make_exercises.py
+	$(BIN)/python notebooks/minutes.py
 
 solutions: env
 	$(BIN)/python solutions/make_exercises.py
@@ -72,6 +75,12 @@ scoreboard: env
 
 site: $(INSTALLED_ALL)
 	$(BIN)/python docs/build_site.py $(ARGS)
+
+slides: env
+	$(BIN)/python notebooks/slides.py $(ARGS)
+
+progress: env
+	$(BIN)/python notebooks/my_progress.py $(ARGS)
 
 exam: env
 	$(BIN)/python solutions/make_exam.py --seed $(SEED) $(ARGS)

@@ -1,0 +1,88 @@
+"""The teaching guide: its minutes are the notebooks' own, its schedules add up, no lesson is missing."""
+
+import re
+import sys
+
+import pytest
+
+from helpers.course import ROOT
+
+sys.path.append(str(ROOT / "notebooks"))
+import minutes  # noqa: E402
+
+GUIDE = ROOT / "docs" / "teaching.md"
+LESSONS = [path.name[:2] for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
+
+
+def schedules():
+    """Each schedule's heading with its rows (minutes after midnight, minutes, what) and the total said below."""
+    found = {}
+    for part in re.split(r"^#+ ", GUIDE.read_text(), flags=re.M):
+        rows = re.findall(r"^\| (\d+):(\d\d) \| (\d+) \| (.+) \|$", part, re.M)
+        if rows:
+            total = re.search(r"^Total: (\d+) minutes\.$", part, re.M)
+            found[part.splitlines()[0]] = (
+                [(60 * int(h) + int(m), int(n), what) for h, m, n, what in rows],
+                int(total[1]),
+            )
+    return found
+
+
+def lessons_in(rows):
+    return {number for *_, what in rows for number in re.findall(r"Lesson (\d\d)", what)}
+
+
+def test_the_minutes_are_those_of_the_notebooks():
+    text = GUIDE.read_text()
+    assert minutes.updated(text) == text, "python notebooks/minutes.py writes them"
+
+
+def test_old_minutes_are_replaced_and_a_lesson_without_a_place_is_named(monkeypatch, tmp_path, capsys):
+    copy = tmp_path / "teaching.md"
+    text = GUIDE.read_text()
+    copy.write_text(re.sub(r"running \d+ s", "running 999 s", text))
+    monkeypatch.setattr(minutes, "GUIDE", copy)
+    assert minutes.main(["--check"]) == 1 and "minutes are old" in capsys.readouterr().out
+    assert minutes.main([]) == 0 and copy.read_text() == minutes.updated(text)
+    with pytest.raises(SystemExit, match="differ in lessons .'04'."):
+        minutes.updated(re.sub(r"<!-- measured 04 -->\n.*\n<!-- end -->", "", text))
+
+
+@pytest.mark.parametrize("name", schedules())
+def test_a_schedule_adds_up_and_has_breaks(name):
+    rows, total = schedules()[name]
+    assert sum(number for _, number, _ in rows) == total
+    for (start, number, what), (following, *_) in zip(rows, rows[1:], strict=False):
+        assert start + number == following, what
+    longest = run = 0
+    for _, number, what in rows:
+        run = 0 if re.match("Break|Lunch", what) else run + number
+        longest = max(longest, run)
+    assert longest <= 100, f"{longest} minutes without a break"
+
+
+def test_the_three_schedules_are_there_and_two_of_them_teach_every_lesson():
+    found = schedules()
+    assert list(found)[0].startswith("Half a day") and len(found) == 1 + 2 + 6
+    days = [rows for name, (rows, _) in found.items() if name.startswith("Day")]
+    weeks = [rows for name, (rows, _) in found.items() if name.startswith("Week")]
+    for course in (days, weeks):
+        assert set.union(*map(lessons_in, course)) == set(LESSONS)
+    assert {total for name, (_, total) in found.items() if name.startswith("Week")} == {120}
+
+
+def test_every_lesson_has_its_part():
+    parts = re.split(r"^### (?=\d\d )", GUIDE.read_text(), flags=re.M)[1:]
+    assert [part[:2] for part in parts] == LESSONS
+    for part in parts:
+        for word in ("Aim.", "Show live.", "Wrong answers, and what they reveal.", "Discuss."):
+            assert part.count(f"**{word}**") == 1, (part[:2], word)
+        assert f"<!-- measured {part[:2]} -->" in part
+        assert 2 <= part.partition("**Discuss.**")[2].count("?") <= 4, part[:2]
+
+
+def test_names_of_exercises_in_the_guide_are_those_of_the_lessons():
+    for part in re.split(r"^### (?=\d\d )", GUIDE.read_text(), flags=re.M)[1:]:
+        (lesson,) = (ROOT / "notebooks").glob(f"{part[:2]}*.ipynb")
+        for name in re.findall(r"[Ii]n `(\w+)`", part):
+            assert f"def {name}(" in lesson.read_text(), (part[:2], name)
