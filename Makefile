@@ -4,6 +4,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_ALL := .venv/installed-all
+SLOW := $(patsubst %,tests/test_%.py,colab explorer_browser nbgrader site slides)
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
@@ -51,8 +52,8 @@ lab: env
 test: env
 	$(BIN)/python -m pytest $(ARGS)
 
-test-all: $(INSTALLED_ALL)
-	COURSE_ALL=1 $(BIN)/python -m pytest $(ARGS)
+test-all: test $(INSTALLED_ALL)
+	COURSE_ALL=1 $(BIN)/python -m pytest $(SLOW) $(ARGS)
 
 bench: env
 	$(BIN)/python tests/bench $(ARGS)

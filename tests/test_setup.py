@@ -63,4 +63,14 @@ def test_make_offers_what_the_readme_promises():
     readme = (ROOT / "README.md").read_text()
     assert {"lab", "test", "env", "data", "solutions", "lock"} <= targets
     assert set(re.findall(r"make ([a-z-]+)", readme)) <= targets
-    assert "make test\n" in (ROOT / ".ci" / "run").read_text()
+    assert "make test" in readme and (ROOT / ".ci" / "run").read_text().split("\n")[-2] == "make test-all"
+
+
+def test_make_test_all_is_make_test_and_every_test_that_waits_for_it():
+    makefile = (ROOT / "Makefile").read_text()
+    assert re.search(r"^test-all: test ", makefile, re.M)
+    slow = re.search(r"^SLOW := \$\(patsubst %,tests/test_%.py,(.*)\)$", makefile, re.M)[1].split()
+    texts = {path.stem: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
+    waiting = {name for name, text in texts.items() if re.search(r"environ\.get\(.COURSE_ALL.\) != ", text)}
+    waiting.add("test_nbgrader")  # waits for its package
+    assert {f"test_{name}" for name in slow} == waiting

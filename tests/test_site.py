@@ -80,6 +80,8 @@ def test_the_glossary_is_in_order():
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     pytest.importorskip("myst_nb")
+    if not shutil.which("npm"):
+        pytest.skip("npm, which fetches MathJax, is not here")
     folder = tmp_path_factory.mktemp("site")
     run = subprocess.run(
         [sys.executable, DOCS / "build_site.py", "--output", folder], capture_output=True, text=True, cwd=ROOT
