@@ -18,9 +18,12 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "notebooks"))
+
+from npm import fetch  # noqa: E402
+
 DOCS = ROOT / "docs"
 STAGE = ROOT / "build" / "site" / "pages"
-MATHJAX = "mathjax@3"
 
 
 def titles() -> dict[str, str]:
@@ -103,21 +106,9 @@ def gallery(lessons: list[Path]) -> str:
 
 
 def mathjax(target: Path) -> None:
-    """Put MathJax beside the pages; npm fetches it at first use."""
-    packed = ROOT / "build" / "mathjax"
-    if not (packed / "tex-svg.js").exists():
-        packed.mkdir(parents=True, exist_ok=True)
-        try:
-            name = subprocess.run(
-                ["npm", "pack", MATHJAX, "--silent"], cwd=packed, check=True, capture_output=True, text=True
-            ).stdout.split()[-1]
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise SystemExit(
-                f"The site's formulas need MathJax, which npm fetches once: install npm ({error})."
-            ) from None
-        with tarfile.open(packed / name) as archive:
-            (packed / "tex-svg.js").write_bytes(archive.extractfile("package/es5/tex-svg.js").read())
-    shutil.copy(packed / "tex-svg.js", target)
+    """Write MathJax to a file: formulas are set without the network."""
+    with tarfile.open(fetch("mathjax@3")) as archive:
+        target.write_bytes(archive.extractfile("package/es5/tex-svg.js").read())
 
 
 def main() -> None:
@@ -131,7 +122,7 @@ def main() -> None:
     for page in STAGE.glob("*.md"):  # on the site the lessons stand one level deeper, not beside
         page.write_text(page.read_text().replace("](../", "]("))
     (STAGE / "_static").mkdir(exist_ok=True)
-    mathjax(STAGE / "_static")
+    mathjax(STAGE / "_static" / "tex-svg.js")
     known = titles()
     for folder in ("notebooks", "solutions"):
         for path in sorted((ROOT / folder).glob("*.ipynb")):

@@ -10,7 +10,6 @@ reveal.js and MathJax lie beside the slides; npm fetches them at first use.
 
 import argparse
 import re
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -19,6 +18,7 @@ import nbformat
 from jinja2 import DictLoader
 from nbconvert import SlidesExporter
 from nbformat.v4 import new_markdown_cell, new_notebook
+from npm import fetch
 from slide_rules import slides
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,33 +118,17 @@ def convert(path: Path, folder: Path) -> Path:
     return target
 
 
-def fetch(package: str, into: str) -> Path:
-    """Return the archive of an npm package in build/, which npm fetches at first use.
-
-    Raises:
-        SystemExit: npm is missing, or there is no network the first time.
-    """
-    folder = ROOT / "build" / into
-    folder.mkdir(parents=True, exist_ok=True)
-    if not list(folder.glob("*.tgz")):
-        try:
-            subprocess.run(["npm", "pack", package, "--silent"], cwd=folder, check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            raise SystemExit(f"Slides need {package}, which npm fetches once: install npm ({error}).") from None
-    return next(folder.glob("*.tgz"))
-
-
 def ship(folder: Path) -> None:
     """Put reveal.js, MathJax and the style beside the slides."""
     wanted = {
-        (
+        "reveal": (
             "reveal.js@5",
-            "reveal",
-        ): r"package/(dist/(?:reveal\.(?:js|css)|theme/white\.css|theme/fonts/source.*)|plugin/notes/.*)",
-        ("mathjax@3", "mathjax"): r"package/es5/(tex-svg\.js)",
+            r"package/(dist/(?:reveal\.(?:js|css)|theme/white\.css|theme/fonts/source.*)|plugin/notes/.*)",
+        ),
+        "mathjax": ("mathjax@3", r"package/es5/(tex-svg\.js)"),
     }
-    for (package, into), pattern in wanted.items():
-        with tarfile.open(fetch(package, into)) as archive:
+    for into, (package, pattern) in wanted.items():
+        with tarfile.open(fetch(package)) as archive:
             for member in archive:
                 found = re.fullmatch(pattern, member.name)
                 if found and member.isfile():
