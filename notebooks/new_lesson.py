@@ -1,8 +1,8 @@
 """Begin a lesson: ``python notebooks/new_lesson.py 18_name`` (or ``make new LESSON=18_name``).
 
 Writes notebooks/18_name.ipynb, run and saved, its checkers helpers/checks/lesson_18.py, their test
-tests/test_checks_18.py and its row in the README: a lesson that passes every rule, to be replaced part by part. What
-is in it stands in notebooks/template.py.
+tests/test_checks_18.py, its row in the README and its part of docs/teaching.md: a lesson that passes every rule, to be
+replaced part by part. What is in it stands in notebooks/template.py.
 """
 
 import os
@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 from execute import execute, tidy
 from links import badges, first_cell, setting
+from minutes import GUIDE
+from minutes import main as update_minutes
 from template import CELLS, CHECKER, HEADER, TEST
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +68,25 @@ def with_row(readme: str, name: str, number: str) -> str:
     return readme[:place] + row + readme[place:]
 
 
+PART = """
+### {number} {title}
+
+<!-- measured {number} -->
+*...*
+<!-- end -->
+
+**Aim.** What the class knows afterwards that it did not know before.
+
+**Show live.** The one cell to run before everybody, and what to ask first.
+
+**Wrong answers, and what they reveal.** The checker's hints, and what a student who gets them believes.
+
+**Discuss.** Which question does the lesson leave open? Who would disagree with it?
+
+*In no schedule yet.*
+"""
+
+
 def main(names: list[str]) -> None:
     """Write the files of a new lesson, and run its notebook; if that fails, leave nothing behind."""
     if len(names) != 1 or not names[0]:
@@ -91,7 +112,11 @@ def main(names: list[str]) -> None:
             path.unlink(missing_ok=True)
         raise
     readme.write_text(listed, encoding="utf-8")
-    for path in (*texts, readme):
+    title = name[3:].replace("_", " ").capitalize()
+    with GUIDE.open("a", encoding="utf-8") as guide:
+        guide.write(PART.format(number=number, title=title))
+    update_minutes([])
+    for path in (*texts, readme, GUIDE):
         print(f"wrote {path.relative_to(ROOT)}")
     print("Now replace the parts of the notebook, from top to bottom; CONTRIBUTING.md has the check list.")
 

@@ -14,7 +14,8 @@ sys.path.append(str(ROOT / "notebooks"))
 import new_lesson  # noqa: E402
 
 LEFT_OUT = (".venv", ".git", "build", "downloads", ".*_cache", "__pycache__", ".ipynb_*", ".public*")
-RULES = "25_a_name or lesson_25 or readme or links_inside or machine or tree_is_small"
+FILES = [f"tests/test_{name}.py" for name in ("repository", "checks_25", "hints", "teaching")]
+RULES = "25_a_name or lesson_25 or readme or links_inside or machine or tree_is_small or hint or teaching"
 
 
 def run(root, *command, **options):
@@ -50,7 +51,8 @@ def lesson(copy):
 
 def test_it_writes_a_notebook_a_checker_a_test_and_a_row(lesson):
     root, written, said = lesson
-    names = ("notebooks/25_a_name.ipynb", "helpers/checks/lesson_25.py", "tests/test_checks_25.py", "README.md")
+    names = ("notebooks/25_a_name.ipynb", "helpers/checks/lesson_25.py", "tests/test_checks_25.py")
+    names += ("README.md", "docs/teaching.md")
     assert written == set(names) and all(f"wrote {name}\n" in said for name in names)
     rows = re.findall(r"^\| \[(\d\d) ", (root / "README.md").read_text(), re.M)
     assert rows == sorted(rows) and rows[-1] == "25"
@@ -59,7 +61,7 @@ def test_it_writes_a_notebook_a_checker_a_test_and_a_row(lesson):
 def test_it_passes_every_rule_and_its_own_test(lesson):
     root, *_ = lesson
     options = ("-q", "-n", "0", "-p", "no:cacheprovider", "-k", f"{RULES} or test_checks_25")
-    done = run(root, "-m", "pytest", *options, "tests/test_repository.py", "tests/test_checks_25.py")
+    done = run(root, "-m", "pytest", *options, *FILES)
     assert done.returncode == 0, done.stdout
     rules = len(re.findall(r"^@every_(?:notebook|lesson)$", (root / "tests/test_repository.py").read_text(), re.M))
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= rules + 3 + 15  # of the checker: 15 tests

@@ -66,8 +66,10 @@ def test_the_three_schedules_are_there_and_two_of_them_teach_every_lesson():
     assert list(found)[0].startswith("Half a day") and len(found) == 1 + 2 + 6
     days = [rows for name, (rows, _) in found.items() if name.startswith("Day")]
     weeks = [rows for name, (rows, _) in found.items() if name.startswith("Week")]
+    parts = re.split(r"^### (?=\d\d )", GUIDE.read_text(), flags=re.M)[1:]
+    unscheduled = {part[:2] for part in parts if "*In no schedule yet.*" in part}
     for course in (days, weeks):
-        assert set.union(*map(lessons_in, course)) == set(LESSONS)
+        assert set.union(*map(lessons_in, course)) == set(LESSONS) - unscheduled
     assert {total for name, (_, total) in found.items() if name.startswith("Week")} == {120}
 
 
