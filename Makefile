@@ -109,7 +109,7 @@ lock: env
 	$(BIN)/uv pip compile -q --upgrade --universal --no-header --no-annotate --no-emit-index-url \
 		--extra test --extra compare pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --no-header --no-annotate --no-emit-index-url \
-		--extra test --extra compare --extra site --extra browser --extra class -c requirements.txt pyproject.toml \
+		--extra test --extra compare --extra site --extra browser --extra class --extra cluster -c requirements.txt pyproject.toml \
 		-o docs/requirements.txt
 
 lint: env
