@@ -253,7 +253,7 @@ def test_maps_to_pixels():
     torch.testing.assert_close(up, torch.tensor([[[0, 0.25, 0.75, 1]]]))
     assert attribution.upsample(a[0], 8).shape == (2, 8, 8)
     with pytest.raises(ValueError, match=r"\[N, C, H, W\]"):
-        attribution.pixel_map(a[0])
+        attribution.pixel_map(a[0, 0])
     with pytest.raises(ValueError, match="'max_abs'"):
         attribution.pixel_map(a, "max")
     with pytest.raises(ValueError, match=r"\[N, h, w\]"):

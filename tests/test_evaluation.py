@@ -214,7 +214,7 @@ def test_baselines_are_maps_of_the_pictures_size(name):
     torch.testing.assert_close(baseline(x), got, rtol=0, atol=0)
     torch.testing.assert_close(baseline(x[:1]), got[:1])
     with pytest.raises(ValueError, match=r"\[N, C, H, W\]"):
-        baseline(x[0])
+        baseline(x[0] if name == "sobel" else x[0, 0])  # without its batch a picture has the shape of texts
 
 
 def test_random_maps():

@@ -1,9 +1,17 @@
 """Explanations of a classifier's score: ``method(model, x, target=None, ...)``, all under one contract.
 
-``x`` is float [N, C, H, W]. ``target`` is ``None`` (each picture's top class), an int, ints [N], or a function of the
-logits that returns [N]. Scores are logits. Gradient methods return signed [N, C, H, W], CAM methods raw maps [N, h, w];
-nothing is scaled or resized here (:func:`pixel_map` and :func:`upsample` do that). Nothing is left behind: no hook, no
-changed mode, no ``requires_grad``, no ``.grad``.
+``x`` is float [N, C, H, W], or [N, C, L], see below. ``target`` is ``None`` (each picture's top class), an int, ints
+[N], or a function of the logits that returns [N]. Scores are logits. Gradient methods return signed [N, C, H, W], CAM
+methods raw maps [N, h, w]; nothing is scaled or resized here (:func:`pixel_map` and :func:`upsample` do that). Nothing
+is left behind: no hook, no changed mode, no ``requires_grad``, no ``.grad``.
+
+A network whose first convolution is a Conv1d takes texts in place of pictures: float [N, C, L], N rows of L words with
+C numbers each. All methods serve both, as a text is a picture one line high: what a docstring says of [N, C, H, W],
+[N, K, h, w], [N, H, W] and a colour [C, 1, 1] holds for [N, C, L], [N, K, l], [N, L] and a word [C, 1], and a patch, a
+stride and a size are one number. Word numbers have no gradient, so the texts are word vectors, and the network begins
+behind its embedding. Every word counts, padding too: a baseline, a mean over places and a random mask know nothing of
+where a text ends. A network without any convolution takes pictures. A single picture [C, H, W] has the shape of C
+texts: the methods tell the two apart by the network, :func:`pixel_map` and :func:`upsample` cannot.
 """
 
 from helpers.attribution.averaged_gradients import integrated_gradients, smooth_grad, var_grad

@@ -7,17 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, einsum, nn
 
-from helpers.attribution.contract import (
-    Target,
-    check_pictures,
-    explaining,
-    filled,
-    of_rows,
-    quick,
-    run,
-    settle,
-)
+from helpers.attribution.contract import Target, check_pictures, explaining, filled, of_rows, quick, run, settle
 from helpers.attribution.gradients import check_alive, one_pass
+from helpers.attribution.inputs import kind
 from helpers.attribution.progress import in_chunks
 
 
@@ -51,7 +43,7 @@ def smooth_grad(
             share of; the message names the cure.
     """
     with explaining(model):
-        x = check_pictures(x)
+        x = check_pictures(x, model)
         noisy = _noisy(x, level, samples, generator)
         total = torch.zeros_like(x)
         for _, pictures, gradients in _passes(model, x, target, noisy, samples, chunk, "SmoothGrad"):
@@ -83,7 +75,7 @@ def var_grad(
     if samples == 1:
         raise ValueError("samples is 1, and one gradient has no variance; give 2 or more.")
     with explaining(model):
-        x = check_pictures(x)
+        x = check_pictures(x, model)
         noisy = _noisy(x, level, samples, generator)
         first, total, squares = (torch.zeros_like(x) for _ in range(3))
         for sample, pictures, gradients in _passes(model, x, target, noisy, samples, chunk, "VarGrad"):
@@ -125,11 +117,11 @@ def integrated_gradients(
     _check_count("steps", steps)
     nodes, weights = _gauss_legendre(steps)
     with explaining(model):
-        x = check_pictures(x)
+        x = check_pictures(x, model)
         start = filled(baseline, x)
         if (start == x).flatten(1).all(1).any():
             raise ValueError(
-                "A picture equals its baseline, so no way leads from one to the other: give another baseline."
+                f"A {kind(x).one} equals its baseline, so no way leads from one to the other: give another baseline."
             )
         way, total = x - start, torch.zeros_like(x)
         weights = torch.tensor(weights).to(x)
@@ -162,7 +154,7 @@ def _passes(
 def _sums(gradients: Tensor, pictures: Tensor, count: int, weights: float | Tensor = 1.0) -> Tensor:
     """Return for each of ``count`` pictures the weighted sum of the rows that are versions of it, [count, C, H, W]."""
     belongs = (torch.arange(count, device=pictures.device)[:, None] == pictures).to(gradients)
-    return einsum("nr,rchw->nchw", belongs * weights, gradients)
+    return einsum("nr,r...->n...", belongs * weights, gradients)
 
 
 def _noisy(x: Tensor, level: float, samples: int, generator: torch.Generator | None) -> Version:
@@ -170,9 +162,11 @@ def _noisy(x: Tensor, level: float, samples: int, generator: torch.Generator | N
     _check_count("samples", samples)
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 <= level < float("inf"):
         raise ValueError(f"level is {level!r}; give the noise as a share of the picture's range, such as 0.15.")
-    spread = level * (x.amax((1, 2, 3)) - x.amin((1, 2, 3)))
+    spread = level * (x.flatten(1).amax(1) - x.flatten(1).amin(1))
     if level and (spread == 0).any():
-        raise ValueError("A picture has one value everywhere, so a share of its range is no noise: use gradient().")
+        raise ValueError(
+            f"A {kind(x).one} has one value everywhere, so a share of its range is no noise: use gradient()."
+        )
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     elif generator.device.type != "cpu":

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, autograd, einsum, nn
 
 from helpers.attribution.contract import Target, check_pictures, explaining, run, score
+from helpers.attribution.inputs import places
 from helpers.hooks import capture, find_layer
 
 
@@ -28,24 +29,24 @@ def cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: str | nn.M
     Raises:
         ValueError: the head has another form, so that no such map exists: use :func:`grad_cam`.
     """
-    heads = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    heads = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)]
     if not heads:
         raise ValueError(f"{type(model).__name__} has no linear layer and no convolution, so it has no CAM.")
     head, pooled = heads[-1], []
     module = find_layer(model, layer)
     with explaining(model), torch.no_grad():
-        x = check_pictures(x)
+        x = check_pictures(x, model)
         removable = head.register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0]))
         try:
             with capture(module, head) as (maps, last):
                 logits = run(model, x)
         finally:
             removable.remove()
-        if isinstance(head, nn.Conv2d):
-            class_maps = _averaged(last.activations, logits)
+        if isinstance(head, nn.Linear):
+            averaged = _averaged(maps.activations, pooled[-1], x) if torch.equal(last.activations, logits) else None
+            class_maps = None if averaged is None else einsum("ck,nk...->nc...", head.weight, averaged)
         else:
-            averaged = _averaged(maps.activations, pooled[-1]) if torch.equal(last.activations, logits) else None
-            class_maps = None if averaged is None else einsum("ck,nkij->ncij", head.weight, averaged)
+            class_maps = _averaged(last.activations, logits, x)
     if class_maps is None:
         raise ValueError(
             f"{type(model).__name__} has no class activation map at this layer: its scores are not one linear layer of "
@@ -54,12 +55,12 @@ def cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: str | nn.M
     with explaining(model):  # d score / d logits picks the class, or the combination of classes, asked for
         logits = logits.clone().requires_grad_()
         (classes,) = autograd.grad(score(logits, target).sum(), logits)
-    return einsum("nc,ncij->nij", classes, class_maps)
+    return einsum("nc,nc...->n...", classes, class_maps)
 
 
-def _averaged(maps: Tensor, means: Tensor) -> Tensor | None:
+def _averaged(maps: Tensor, means: Tensor, x: Tensor) -> Tensor | None:
     """Return the maps whose average over places is ``means`` [N, K], either as they are or after a ReLU, else None."""
-    if maps.dim() != 4 or maps.shape[:2] != means.shape:
+    if maps.dim() != x.dim() or maps.shape[:2] != means.shape:
         return None
     tolerance = 1e-4 * means.abs().max().item()
-    return next((m for m in (maps, maps.relu()) if torch.allclose(m.mean((2, 3)), means, 1e-3, tolerance)), None)
+    return next((m for m in (maps, maps.relu()) if torch.allclose(m.mean(places(m)), means, 1e-3, tolerance)), None)

@@ -5,6 +5,7 @@ from torch import Tensor, einsum, nn
 
 from helpers.attribution.contract import Target, check_pictures, explaining, quick, run, score
 from helpers.attribution.gradients import guided_backprop
+from helpers.attribution.inputs import check_layer, places
 from helpers.attribution.maps import upsample
 from helpers.hooks import capture, find_layer
 
@@ -110,25 +111,25 @@ def guided_grad_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer
 
 
 def _weighted(weights: Tensor, A: Tensor) -> Tensor:
-    return einsum("nk,nkij->nij", weights, A)
+    return einsum("nk,nk...->n...", weights, A)
 
 
 def _plus_plus(A: Tensor, G: Tensor) -> Tensor:
     # Only G > 0 counts in the end, and there the fraction is 1 / (2 + sum(A) G), which small gradients cannot spoil.
-    fraction = 1 / (2 + A.sum((2, 3), keepdim=True) * G.relu())
-    return _weighted((fraction * G.relu()).sum((2, 3)), A)
+    fraction = 1 / (2 + A.sum(places(A), keepdim=True) * G.relu())
+    return _weighted((fraction * G.relu()).sum(places(A)), A)
 
 
 def _xgrad(A: Tensor, G: Tensor) -> Tensor:
-    total = A.sum((2, 3))
-    return _weighted(torch.where(total == 0, 0, (G * A).sum((2, 3)) / total), A)
+    total = A.sum(places(A))
+    return _weighted(torch.where(total == 0, 0, (G * A).sum(places(A)) / total), A)
 
 
 _FORMULAS = {  # maps A and their gradients G, both [N, K, h, w] -> signed map [N, h, w]
-    "grad_cam": lambda A, G: _weighted(G.mean((2, 3)), A),
+    "grad_cam": lambda A, G: _weighted(G.mean(places(A)), A),
     "grad_cam_plus_plus": _plus_plus,
-    "layer_cam": lambda A, G: einsum("nkij,nkij->nij", G.relu(), A),
-    "hires_cam": lambda A, G: einsum("nkij,nkij->nij", G, A),
+    "layer_cam": lambda A, G: einsum("nk...,nk...->n...", G.relu(), A),
+    "hires_cam": lambda A, G: einsum("nk...,nk...->n...", G, A),
     "xgrad_cam": _xgrad,
 }
 _NEVER_NEGATIVE = {"grad_cam_plus_plus", "layer_cam"}
@@ -147,18 +148,15 @@ def _maps_and_gradients(model: nn.Module, x: Tensor, target: Target, layer: Laye
     """Return a layer's maps [N, K, h, w] and the gradient of the score with respect to them, same shape."""
     module = find_layer(model, layer)
     with explaining(model):
-        x = check_pictures(x)
+        x = check_pictures(x, model)
         with capture(module) as maps:
             # Turning the weights to the quick layout costs more than one or two pictures gain by it
             scores = score(run(model, quick(x) if len(x) > 2 else x), target)
-        if maps.activations.dim() != 4:
-            raise ValueError(
-                f"The layer gives {list(maps.activations.shape)}, not maps [N, K, h, w]: choose a convolutional layer."
-            )
+        activations = check_layer(maps.activations, x)
         gradients = maps.gradient(scores)
     if (gradients.flatten(1) == 0).all(1).any():
         raise ValueError(
             "The gradient at this layer is zero everywhere: the score does not react to it. Explain a logit, "
             "not a saturated softmax, or choose another layer."
         )
-    return maps.activations.detach(), gradients
+    return activations.detach(), gradients

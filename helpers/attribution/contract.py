@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from helpers.attribution.inputs import Kind, first_convolution, kind, kind_for
+
 Target = int | Tensor | Callable[[Tensor], Tensor] | None
 
 
@@ -32,32 +34,40 @@ def explaining(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def check_pictures(x: Tensor) -> Tensor:
+def check_pictures(x: Tensor, model: nn.Module | None = None) -> Tensor:
     """Return a detached copy of ``x`` after checking that it is a batch of pictures, float [N, C, H, W].
+
+    For a ``model`` whose first convolution is a Conv1d it has to be a batch of texts instead, float [N, C, L].
 
     Raises:
         TypeError: not a tensor, or not of floats.
-        ValueError: not four-dimensional, empty, or with values that are NaN or infinite.
+        ValueError: another number of dimensions, empty, or with values that are NaN or infinite.
     """
+    return check_kind(x, kind_for(model))
+
+
+def check_kind(x: Tensor, due: Kind) -> Tensor:
+    """Return a detached copy of ``x`` after checking that it is a batch of this kind; errors as in `check_pictures`."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"The pictures must be a tensor, not {type(x).__name__}; use torch.from_numpy or preprocess.")
+        raise TypeError(f"The {due.one}s must be a tensor, not {type(x).__name__}; use torch.from_numpy or preprocess.")
     if not x.is_floating_point():
-        raise TypeError(f"The pictures are {x.dtype}; turn them into floats as the network expects, with preprocess.")
-    if x.dim() != 4:
-        raise ValueError(f"The pictures have shape {list(x.shape)}; give [N, C, H, W], one picture as x[None].")
+        raise TypeError(f"The {due.one}s are {x.dtype}; {due.as_floats}.")
+    if x.dim() != due.dims:
+        raise ValueError(f"The {due.one}s have shape {list(x.shape)}; give {due.shape}, one {due.one} as x[None].")
     if x.numel() == 0:
-        raise ValueError(f"The batch is empty, shape {list(x.shape)}; give at least one picture.")
+        raise ValueError(f"The batch is empty, shape {list(x.shape)}; give at least one {due.one}.")
     if not torch.isfinite(x.sum()) and not torch.isfinite(x).all():  # the sum is quick, but may overflow
-        raise ValueError("The pictures hold NaN or infinite values; look at where they were divided or read.")
+        raise ValueError(f"The {due.one}s hold NaN or infinite values; look at where they were divided or read.")
     return x.detach().clone()
 
 
 def filled(baseline: float | Tensor, x: Tensor) -> Tensor:
-    """Return the baseline, which stands for "nothing there", as a picture for each of ``x`` [N, C, H, W].
+    """Return the baseline, which stands for "nothing there", as one of its kind for each of ``x``.
 
     Args:
-        baseline: a number, a colour [C, 1, 1], a picture [C, H, W], or one for each, in the units of ``x``.
-        x: the pictures.
+        baseline: a number, a colour [C, 1, 1], a picture [C, H, W], or one for each, in the units of ``x``; for texts
+            a number, a word [C, 1], a text [C, L], or one for each.
+        x: pictures [N, C, H, W], or texts [N, C, L].
 
     Raises:
         ValueError: another kind or shape of baseline, or one that is not finite.
@@ -67,11 +77,11 @@ def filled(baseline: float | Tensor, x: Tensor) -> Tensor:
         whole = plain.broadcast_to(x.shape)
     except (TypeError, ValueError, RuntimeError):
         plain = whole = None
-    if plain is None or plain.dim() not in (0, 3, 4):  # a row of values would broadcast, but along the width
+    if plain is None or plain.dim() not in (0, x.dim() - 1, x.dim()):  # a row of values would broadcast, but sideways
         given = f"shape {list(baseline.shape)}" if isinstance(baseline, Tensor) else f"a {type(baseline).__name__}"
         raise ValueError(
-            f"The baseline, {given}, does not fit pictures {list(x.shape)}: give a number, a colour "
-            f"[{x.shape[1]}, 1, 1], a picture {list(x.shape[1:])}, or one for each."
+            f"The baseline, {given}, does not fit {kind(x).one}s {list(x.shape)}: give a number, a {kind(x).spot} "
+            f"{[x.shape[1], *[1] * (x.dim() - 2)]}, a {kind(x).one} {list(x.shape[1:])}, or one for each."
         )
     if not torch.isfinite(plain).all():
         raise ValueError("The baseline holds NaN or infinite values; look at where it was made.")
@@ -79,24 +89,26 @@ def filled(baseline: float | Tensor, x: Tensor) -> Tensor:
 
 
 def run(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the logits [N, classes] of ``model`` for ``x`` [N, C, H, W].
+    """Return the logits [N, classes] of ``model`` for ``x``, pictures or texts.
 
     Raises:
-        ValueError: the picture's channels do not fit the first convolution, or the output is not [N, classes].
+        ValueError: the channels of ``x`` do not fit the first convolution, or the output is not [N, classes].
     """
     try:
         logits = model(x)
     except RuntimeError as error:
-        first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+        first = first_convolution(model)
         if first is not None and first.in_channels != x.shape[1]:
             raise ValueError(
-                f"The pictures have {x.shape[1]} channels, {type(model).__name__} takes {first.in_channels}; "
-                "use the preprocess that belongs to the network."
+                f"The {kind(x).one}s have {x.shape[1]} {kind(x).values}, {type(model).__name__} takes "
+                f"{first.in_channels}; {kind(x).fitting}."
             ) from error
         raise
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
         shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"The model gives {shape}, not one row of logits for each picture: wrap it so that it does.")
+        raise ValueError(
+            f"The model gives {shape}, not one row of logits for each {kind(x).one}: wrap it so that it does."
+        )
     return logits
 
 
@@ -160,5 +172,7 @@ def of_rows(settled: Tensor | Callable[[Tensor], Tensor], pictures: Tensor) -> T
 
 
 def quick(x: Tensor) -> Tensor:
-    """Return ``x`` [N, C, H, W] in the memory layout that convolves fastest: channels last on the CPU."""
-    return x.to(memory_format=torch.channels_last) if x.device.type == "cpu" else x  # also for one channel
+    """Return ``x`` in the memory layout that convolves fastest: channels last for pictures on the CPU."""
+    if x.dim() != 4 or x.device.type != "cpu":
+        return x
+    return x.to(memory_format=torch.channels_last)  # also for one channel

@@ -9,6 +9,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from helpers.attribution.contract import quick
 
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
 
 def folded(model: nn.Module, x: Tensor, logits: Tensor) -> nn.Module:
     """Return a network that gives what ``model`` gives in eval() mode, in less time.
@@ -50,7 +53,7 @@ def _pairs(model: nn.Module, x: Tensor) -> dict[str, str]:
     def hook_for(name: str):
         def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
             nonlocal last
-            if isinstance(module, nn.Conv2d):
+            if type(module) in _CONVOLUTIONS:
                 last = (name, output)
             runs.append((name, last[0] if inputs[0] is last[1] else None))
 
@@ -58,7 +61,8 @@ def _pairs(model: nn.Module, x: Tensor) -> dict[str, str]:
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
-            if type(module) is nn.Conv2d or (type(module) is nn.BatchNorm2d and module.running_mean is not None):
+            norm = type(module) in _NORMS and module.running_mean is not None
+            if norm or type(module) in _CONVOLUTIONS:
                 stack.enter_context(module.register_forward_hook(hook_for(name)))
         model(x)
     names = [name for name, _ in runs]

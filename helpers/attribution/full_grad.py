@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, autograd, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from helpers.attribution.contract import Target, check_pictures, explaining, quick, run, score
+from helpers.attribution.inputs import kind
+from helpers.attribution.maps import upsample
 
 # Layers that people use and for which no split into gradients and biases adds up.
 _CURVED = (
@@ -26,6 +27,7 @@ _CURVED = (
     nn.ReLU6,
     nn.LayerNorm,
     nn.GroupNorm,
+    nn.InstanceNorm1d,
     nn.InstanceNorm2d,
     nn.LocalResponseNorm,
     nn.MultiheadAttention,
@@ -49,11 +51,11 @@ def full_grad(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     result = of_input.abs().sum(1)
     coarse: dict[torch.Size, Tensor] = {}  # maps of one size are added before they are enlarged
     for part in of_biases.values():
-        if part.dim() == 4:
+        if part.dim() == of_input.dim():
             size = part.shape[2:]
             coarse[size] = coarse.get(size, 0) + part.abs().sum(1)
     for size, total in coarse.items():
-        larger = F.interpolate(total[:, None], result.shape[1:], mode="bilinear", align_corners=False)[:, 0]
+        larger = upsample(total, result.shape[1:])
         result = result + larger * (size.numel() / result[0].numel())
     return result
 
@@ -80,11 +82,13 @@ def full_gradients(model: nn.Module, x: Tensor, target: Target = None) -> tuple[
         TypeError, ValueError: pictures or target that cannot be used; the message names the cure.
     """
     with explaining(model):
-        x = check_pictures(x).requires_grad_()
+        x = check_pictures(x, model).requires_grad_()
         with _layers_with_bias(model) as found:
             scores = score(run(model, quick(x)), target)
         if not scores.requires_grad:
-            raise ValueError("The score does not depend on the picture: is there a detach() or a no_grad in the model?")
+            raise ValueError(
+                f"The score does not depend on the {kind(x).one}: is there a detach() or a no_grad in the model?"
+            )
         outputs = [x, *(output for _, _, output in found)]
         gradients = autograd.grad(scores.sum(), outputs, allow_unused=True, materialize_grads=True)
         of_input = x.detach() * gradients[0]

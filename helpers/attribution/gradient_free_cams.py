@@ -1,7 +1,6 @@
 """Class activation maps without gradients: masks and scores, channels taken away, or the maps' main component."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, einsum, nn
 
 from helpers.attribution.contract import (
@@ -15,6 +14,8 @@ from helpers.attribution.contract import (
     settle,
 )
 from helpers.attribution.folding import folded
+from helpers.attribution.inputs import check_layer, places
+from helpers.attribution.maps import upsample
 from helpers.attribution.progress import in_chunks
 from helpers.hooks import capture, find_layer, split_at
 
@@ -52,23 +53,22 @@ def score_cam(
     """
     module = find_layer(model, layer)
     with explaining(model), torch.no_grad():
-        x = check_pictures(x)
+        x = check_pictures(x, model)
         with capture(module) as captured:
             logits = run(model, x)
-        maps, question = _checked(captured.activations), settle(logits, target)
+        maps, question = check_layer(captured.activations, x), settle(logits, target)
         empty = run(model, torch.zeros_like(x[:1])).expand_as(logits)
         scores = score(empty, question)[:, None].repeat(1, maps.shape[1])
-        varies = (maps.amax((2, 3)) > maps.amin((2, 3))).nonzero()
+        varies = (maps.amax(places(maps)) > maps.amin(places(maps))).nonzero()
         light = folded(model, quick(x[:1]), logits[:1])
         for numbers in in_chunks(len(varies), chunk, "Score-CAM", x):
             picture, channel = varies[numbers.to(varies.device)].unbind(1)
-            mask = maps[picture, channel][:, None]
-            mask = F.interpolate(mask, x.shape[2:], mode="bilinear", align_corners=align_corners)
-            mask = mask - mask.amin((2, 3), keepdim=True)
-            mask /= mask.amax((2, 3), keepdim=True).clamp_min(torch.finfo(mask.dtype).tiny)
+            mask = upsample(maps[picture, channel], x.shape[2:], align_corners=align_corners)[:, None]
+            mask = mask - mask.amin(places(mask), keepdim=True)
+            mask /= mask.amax(places(mask), keepdim=True).clamp_min(torch.finfo(mask.dtype).tiny)
             seen = run(light, quick(x[picture] * mask))
             scores[picture, channel] = score(seen, of_rows(question, picture))
-        return einsum("nk,nkij->nij", scores.softmax(1), maps).relu()
+        return einsum("nk,nk...->n...", scores.softmax(1), maps).relu()
 
 
 def ablation_cam(
@@ -106,11 +106,11 @@ def ablation_cam(
     """
     module = find_layer(model, layer)
     with explaining(model), torch.no_grad():
-        x = check_pictures(x)
+        x = check_pictures(x, model)
         x = quick(x) if len(x) > 2 else x
         with capture(module) as captured:
             logits = run(model, x)
-        maps, question = _checked(captured.activations), settle(logits, target)
+        maps, question = check_layer(captured.activations, x), settle(logits, target)
         for follow in (True, False):  # the second way if the first does not give the model's logits
             trunk, head = split_at(model, module, follow=follow)
             carried = trunk(x)[1:] if trunk.carries else ()
@@ -120,7 +120,7 @@ def ablation_cam(
         y = score(whole, question)
         _check_scores(y, logits)
         without = y[:, None].repeat(1, maps.shape[1])
-        alive = (maps != 0).any(3).any(2).nonzero()
+        alive = (maps != 0).flatten(2).any(2).nonzero()
         for numbers in in_chunks(len(alive), chunk, "Ablation-CAM", maps):
             picture, channel = alive[numbers.to(alive.device)].unbind(1)
             changed = maps[picture]
@@ -128,7 +128,7 @@ def ablation_cam(
             seen = head(changed, *(tensor[picture] for tensor in carried))
             without[picture, channel] = score(seen, of_rows(question, picture))
         weights = (y[:, None] - without) / y[:, None]
-        result = einsum("nk,nkij->nij", weights, maps)
+        result = einsum("nk,nk...->n...", weights, maps)
     return result.relu() if relu else result
 
 
@@ -149,10 +149,10 @@ def eigen_cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: str 
     """
     module = find_layer(model, layer)
     with explaining(model), torch.no_grad():
-        x = check_pictures(x)
+        x = check_pictures(x, model)
         with capture(module) as captured:
             score(run(model, quick(x) if len(x) > 2 else x), target)
-        maps = _checked(captured.activations)
+        maps = check_layer(captured.activations, x)
         flat = maps.flatten(2)
         flat = flat - flat.mean(2, keepdim=True)
         if (flat == 0).all(2).all(1).any():
@@ -177,12 +177,6 @@ def _first_component(flat: Tensor) -> Tensor:
     if places_are_fewer:  # the eigenvector is the projection, but for its length
         return (first * values[:, -1:].sqrt()).to(flat)
     return einsum("nk,nkp->np", first.to(flat), flat)
-
-
-def _checked(maps: Tensor) -> Tensor:
-    if maps.dim() != 4:
-        raise ValueError(f"The layer gives {list(maps.shape)}, not maps [N, K, h, w]: choose a convolutional layer.")
-    return maps
 
 
 def _check_scores(y: Tensor, logits: Tensor) -> None:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, autograd, nn
 
 from helpers.attribution.contract import Target, check_pictures, explaining, run, score
+from helpers.attribution.inputs import kind
 from helpers.hooks import relu_rule
 
 
@@ -25,7 +26,7 @@ def gradient(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
         TypeError, ValueError: pictures or target that cannot be explained; the message names the cure.
     """
     with explaining(model):
-        return check_alive(one_pass(model, check_pictures(x), target)).contiguous()
+        return check_alive(one_pass(model, check_pictures(x, model), target)).contiguous()
 
 
 def gradient_x_input(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
@@ -44,7 +45,7 @@ def gradient_x_input(model: nn.Module, x: Tensor, target: Target = None) -> Tens
     """
     slopes = gradient(model, x, target)
     if (x.flatten(1) == 0).all(1).any():
-        raise ValueError("A picture is zero everywhere, and so is gradient times picture: use gradient().")
+        raise ValueError(f"A {kind(x).one} is zero everywhere, and so is gradient times input: use gradient().")
     with torch.inference_mode(False), torch.no_grad():
         return x * slopes
 
@@ -81,7 +82,9 @@ def one_pass(model: nn.Module, x: Tensor, target: Target) -> Tensor:
     x = x.requires_grad_()
     scores = score(run(model, x), target)
     if not scores.requires_grad:
-        raise ValueError("The score does not depend on the picture: is there a detach() or a no_grad in the model?")
+        raise ValueError(
+            f"The score does not depend on the {kind(x).one}: is there a detach() or a no_grad in the model?"
+        )
     return autograd.grad(scores.sum(), x)[0]
 
 
@@ -89,8 +92,8 @@ def check_alive(gradients: Tensor) -> Tensor:
     """Return ``gradients`` [N, C, H, W] if none of the N is zero everywhere, else raise ValueError."""
     if not gradients.flatten(1).any(1).all():
         raise ValueError(
-            "The gradient is zero everywhere: the score does not react to small changes of the picture. Explain a "
-            "logit (not a saturated softmax), and look whether every ReLU before it is off."
+            f"The gradient is zero everywhere: the score does not react to small changes of the {kind(gradients).one}. "
+            "Explain a logit (not a saturated softmax), and look whether every ReLU before it is off."
         )
     return gradients
 

@@ -1,4 +1,4 @@
-"""Explanations by trying: change the picture, run the network again, and see what becomes of the score."""
+"""Explanations by trying: change the input, run the network again, and see what becomes of the score."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -18,10 +18,11 @@ from helpers.attribution.contract import (
     score,
     settle,
 )
+from helpers.attribution.inputs import kind
 from helpers.attribution.progress import in_chunks
 
-Sides = int | tuple[int, int]
-Windows = tuple[Tensor, Tensor]  # bool [rows, H], [columns, W]: the lines of pixels that each place of a patch covers
+Sides = int | tuple[int, ...]
+Windows = list[Tensor]  # bool [rows, H], [columns, W]: the lines of pixels that each place of a patch covers
 
 
 def occluded_logits(
@@ -41,23 +42,23 @@ def occluded_logits(
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
         x: pictures [N, C, H, W], in the units that the network takes.
-        patch: side of the patch in pixels, or (rows, columns).
+        patch: side of the patch in pixels, or (rows, columns); in words for texts.
         stride: step from place to place in pixels, or (down, right); the patch's own size unless given.
         baseline: what the patch shows, in the units of ``x``: a number, a colour [C, 1, 1], a picture [C, H, W],
-            or a picture for each, [N, C, H, W] (such as ``x`` blurred).
+            or a picture for each, [N, C, H, W] (such as ``x`` blurred); for texts a word [C, 1], and so on.
         chunk: how many covered pictures go through the network at once; as many as are fast unless given.
 
     Returns:
-        Logits [N, rows, columns, classes], detached.
+        Logits [N, rows, columns, classes], detached; [N, places, classes] for texts.
 
     Raises:
         TypeError, ValueError: pictures, patch, stride, baseline or chunk that cannot be used, with the cure.
     """
     with explaining(model), torch.no_grad():
-        x = quick(check_pictures(x))
+        x = quick(check_pictures(x, model))
         windows = _windows(x, patch, stride)
         logits = torch.cat([found for _, found in _covered(model, x, windows, baseline, chunk)])
-    return logits.view(len(x), len(windows[0]), len(windows[1]), -1)
+    return logits.view(len(x), *map(len, windows), -1)
 
 
 def occlusion(
@@ -80,22 +81,21 @@ def occlusion(
         target: as for :func:`gradient`; a picture's top class is that of the picture uncovered.
 
     Returns:
-        Signed map [N, H, W], detached, in logits; below zero where the score rises when covered.
+        Signed map [N, H, W], or [N, L], detached, in logits; below zero where the score rises when covered.
 
     Raises:
         TypeError, ValueError: as for :func:`occluded_logits`, or a target that cannot be used.
     """
     with explaining(model), torch.no_grad():
-        x = quick(check_pictures(x))
-        down, right = _windows(x, patch, stride)
+        x = quick(check_pictures(x, model))
+        windows = _windows(x, patch, stride)
         before, question = uncovered(model, x, target, chunk)
         after = [
             score(logits, of_rows(question, pictures))
-            for pictures, logits in _covered(model, x, (down, right), baseline, chunk)
+            for pictures, logits in _covered(model, x, windows, baseline, chunk)
         ]
-        fall = before[:, None, None] - torch.cat(after).view(len(x), len(down), len(right))
-        down, right = down.to(x), right.to(x)
-        return einsum("nij,ih,jw->nhw", fall, down, right) / (down.sum(0)[:, None] * right.sum(0))
+        fall = (before[:, None] - torch.cat(after).view(len(x), -1)).unflatten(1, [len(lines) for lines in windows])
+        return _spread(fall, windows) / _spread(torch.ones_like(fall[:1]), windows)
 
 
 def uncovered(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> tuple[Tensor, Tensor | Callable]:
@@ -106,10 +106,10 @@ def uncovered(model: nn.Module, x: Tensor, target: Target, chunk: int | None) ->
 
 def _windows(x: Tensor, patch: Sides, stride: Sides | None) -> Windows:
     """Return which lines of pixels each place of the patch covers, from top to bottom and from left to right."""
-    patch = _sides("patch", patch)
-    stride = patch if stride is None else _sides("stride", stride)
+    patch = _sides("patch", patch, x)
+    stride = patch if stride is None else _sides("stride", stride, x)
     if any(p > side for p, side in zip(patch, x.shape[2:], strict=True)):
-        raise ValueError(f"patch {patch} is larger than the picture, {tuple(x.shape[2:])}; give a smaller one.")
+        raise ValueError(f"patch {patch} is larger than the {kind(x).one}, {tuple(x.shape[2:])}; give a smaller one.")
     if any(s > p for s, p in zip(stride, patch, strict=True)):
         raise ValueError(f"stride {stride} is larger than patch {patch}: it leaves gaps that are never covered.")
     windows = []
@@ -117,25 +117,34 @@ def _windows(x: Tensor, patch: Sides, stride: Sides | None) -> Windows:
         first = torch.arange(math.ceil((side - p) / s) + 1, device=x.device)[:, None] * s
         pixel = torch.arange(side, device=x.device)
         windows.append((first <= pixel) & (pixel < first + p))
-    return windows[0], windows[1]
+    return windows
 
 
-def _sides(name: str, value: Sides) -> tuple[int, int]:
-    rows, columns = value if isinstance(value, tuple | list) and len(value) == 2 else (value, value)
-    if not all(isinstance(side, Integral) and side >= 1 for side in (rows, columns)):
-        raise ValueError(f"{name} is {value!r}; give whole pixels, 1 or more, or two such numbers, (rows, columns).")
-    return rows, columns
+def _sides(name: str, value: Sides, x: Tensor) -> tuple[int, ...]:
+    directions = x.dim() - 2
+    sides = tuple(value) if isinstance(value, tuple | list) and len(value) == directions else (value,) * directions
+    if not all(isinstance(side, Integral) and side >= 1 for side in sides):
+        raise ValueError(f"{name} is {value!r}; give {kind(x).sides}.")
+    return sides
+
+
+def _spread(values: Tensor, windows: Windows) -> Tensor:
+    """Return for each pixel the sum of the values [N, rows, columns] of the places that cover it, [N, H, W]."""
+    for lines in windows:  # the first direction of places becomes the last one of pixels
+        values = einsum("np...,ps->n...s", values, lines.to(values))
+    return values
 
 
 def _covered(
     model: nn.Module, x: Tensor, windows: Windows, baseline: float | Tensor, chunk: int | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the numbers of pictures [rows] and their logits [rows, classes], covered at one place after the other."""
-    plain = filled(baseline, x)
-    down, right = windows
-    places = len(down) * len(right)
+    plain, counts = filled(baseline, x), [len(lines) for lines in windows]
+    places = math.prod(counts)
     for rows in in_chunks(len(x) * places, chunk, "occlusion", x):
         rows = rows.to(x.device)
-        pictures, place = rows // places, rows % places
-        patches = down[place // len(right), None, :, None] & right[place % len(right), None, None, :]
+        pictures, place = rows // places, torch.unravel_index(rows % places, counts)
+        patches = torch.ones_like(rows, dtype=torch.bool)[:, None]  # [rows, 1], then a direction more each time
+        for lines, number in zip(windows, place, strict=True):
+            patches = patches[..., None] & lines[number].view(len(rows), *[1] * (patches.dim() - 1), -1)
         yield pictures, run(model, quick(torch.where(patches, plain[pictures], x[pictures])))

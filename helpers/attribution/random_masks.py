@@ -1,7 +1,7 @@
 """RISE: many random masks at once, where occlusion slides one patch."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, einsum, nn
 
 from helpers.attribution.contract import Target, check_pictures, explaining, of_rows, quick, run, score
 from helpers.attribution.perturbation import uncovered
@@ -31,14 +31,14 @@ def rise(
     Args:
         model, x, target: as for :func:`occlusion`. Where a mask is 0 the network sees zeros.
         samples: how many masks, the same for all pictures; each costs every picture a forward pass.
-        cells: how many cells of the grid span the picture, in either direction.
+        cells: how many cells of the grid span the picture, in either direction, or the text.
         keep: the share of the picture that is shown, between 0 and 1.
         centred: which of the two formulas.
         chunk: how many masked pictures go through the network at once; as many as are fast unless given.
         generator: draws the masks, on the CPU; one with a fixed seed unless given.
 
     Returns:
-        Map [N, H, W], detached, in logits; signed if centred.
+        Map [N, H, W], or [N, L], detached, in logits; signed if centred.
 
     Raises:
         TypeError, ValueError: an argument that cannot be used; the message names the cure.
@@ -49,11 +49,12 @@ def rise(
         raise ValueError(f"keep is {keep}; give the share of the picture that is shown, more than 0 and less than 1.")
     generator = generator or torch.Generator().manual_seed(0)
     with explaining(model), torch.no_grad():
-        x = quick(check_pictures(x))
+        x = quick(check_pictures(x, model))
         before, question = uncovered(model, x, target, chunk)
         # Drawn here and not in the loop: the chunk must not change them. Two cells more than span the picture.
-        grids = torch.rand(samples, cells + 2, cells + 2, generator=generator) < keep
-        shifts = torch.rand(samples, 2, generator=generator)
+        directions = x.dim() - 2
+        grids = torch.rand(samples, *[cells + 2] * directions, generator=generator) < keep
+        shifts = torch.rand(samples, directions, generator=generator)
         start, middle = (before, keep) if centred else (torch.zeros_like(before), 0.0)
         fall, light = x.new_zeros(2, len(x), *x.shape[2:])
         change = torch.zeros_like(before)
@@ -64,21 +65,21 @@ def rise(
             scores = score(logits, of_rows(question, pictures)) - start[pictures]
             change.index_add_(0, pictures, scores)
             light.index_add_(0, pictures, masks - middle)
-            fall.index_add_(0, pictures, scores[:, None, None] * (masks - middle))
+            fall.index_add_(0, pictures, einsum("k,k...->k...", scores, masks - middle))
         if not centred:
             return fall / (samples * keep)
-        return (fall - (change / samples)[:, None, None] * light) / (samples * keep * (1 - keep))
+        return (fall - einsum("n,n...->n...", change / samples, light)) / (samples * keep * (1 - keep))
 
 
 def _enlarged(grids: Tensor, shifts: Tensor, size: torch.Size) -> Tensor:
-    """Return masks [k, H, W] from grids [k, cells + 2, cells + 2] and shifts [k, 2] in cells, from 0 to 1.
+    """Return masks [k, H, W] from grids [k, cells + 2, cells + 2] and shifts [k, 2] in cells, 0 to 1; so for texts.
 
     Bilinear: between the centres of four cells lies a mixture of them, written as a product of two hat functions.
     Every pixel has such four, also at the border, so that mean and variance of a mask are the same everywhere.
     """
     cell = torch.arange(grids.shape[1]).to(grids)
-    hats = []
     for side, shift in zip(size, shifts.T, strict=True):
         place = (torch.arange(side).to(grids) + 0.5) / side * (len(cell) - 2) + shift[:, None]
-        hats.append((1 - (place[:, :, None] - cell).abs()).relu())
-    return hats[0] @ grids @ hats[1].mT
+        hats = (1 - (place[:, :, None] - cell).abs()).relu()
+        grids = einsum("kc...,ksc->k...s", grids, hats)  # the first direction of cells becomes the last one of pixels
+    return grids

@@ -21,8 +21,9 @@ RULES = ("epsilon", "gamma", "alpha_beta")
 # Calls whose input times gradient is the relevance that belongs to the input
 _PLAIN = {
     *("relu", "relu_", "leaky_relu", "leaky_relu_", "prelu", "dropout", "dropout2d", "clone", "contiguous", "__get__"),
-    *("max_pool2d", "max_pool2d_with_indices", "adaptive_max_pool2d", "amax", "maximum"),
+    *("max_pool2d", "max_pool2d_with_indices", "adaptive_max_pool2d", "amax", "max", "maximum"),
     *("avg_pool2d", "adaptive_avg_pool2d", "mean", "sum", "cat", "concat", "stack", "pad"),
+    *("max_pool1d", "max_pool1d_with_indices", "adaptive_max_pool1d", "avg_pool1d", "adaptive_avg_pool1d", "dropout1d"),
     *("add", "add_", "__add__", "__radd__", "__iadd__", "sub", "sub_", "__sub__", "__isub__"),
     *("flatten", "view", "reshape", "transpose", "permute", "squeeze", "unsqueeze", "expand", "__getitem__"),
     *("chunk", "split", "unbind", "narrow", "channel_shuffle", "to", "float", "double"),
@@ -87,9 +88,9 @@ def lrp(
         raise ValueError(f"epsilon={epsilon}, gamma={gamma}, alpha={alpha}; give epsilon > 0, gamma >= 0, alpha >= 1.")
     maps = nullcontext() if layer is None else capture(find_layer(model, layer))
     with explaining(model):
-        x = check_pictures(x).requires_grad_()
+        x = check_pictures(x, model).requires_grad_()
         picture = (x, *_edges(x, bounds)) if bounds else (x,)
-        chosen = {"conv2d": rules[rule], "linear": rules[dense or rule]}
+        chosen = {"conv1d": rules[rule], "conv2d": rules[rule], "linear": rules[dense or rule]}
         if first:
             chosen["first"] = rules[first]
         with _Propagation(picture, chosen, epsilon), maps as record:
@@ -113,7 +114,7 @@ def _edges(x: Tensor, bounds: tuple[float | Tensor, float | Tensor]) -> list[Ten
     low, high = (torch.as_tensor(bound, dtype=x.dtype, device=x.device).expand_as(x).clone() for bound in bounds)
     slack = 1e-4 * (high - low)
     if bool((x < low - slack).any() or (x > high + slack).any()):
-        raise ValueError("Pixels lie outside of the bounds; give bounds in the units of x, after its normalisation.")
+        raise ValueError("Values lie outside of the bounds; give bounds in the units of x, after its normalisation.")
     return [low.requires_grad_(), high.requires_grad_()]
 
 
@@ -129,7 +130,7 @@ class _Propagation(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         """Give linear layers their rule, let through what shares by itself, refuse the rest."""
         kwargs, name = kwargs or {}, getattr(func, "__name__", str(func))
-        if name in ("conv2d", "linear"):
+        if name in ("conv1d", "conv2d", "linear"):
             return self._linear(func, name, *args, **kwargs)
         if name == "batch_norm":
             return self._batch_norm(func, *args, **kwargs)

@@ -1,24 +1,29 @@
-"""Maps that know nothing of the network: what an explanation must beat before its grade means anything."""
+"""Maps that know nothing of the network: what an explanation must beat before its grade means anything.
+
+For pictures [N, C, H, W] they are [N, H, W], for texts [N, C, L] they are [N, L]. No network says here which it is: one
+picture [C, H, W] that lacks its batch dimension counts as C texts.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.attribution.contract import check_pictures
+from helpers.attribution.contract import check_kind, check_pictures
+from helpers.attribution.inputs import TEXT, kind
 
 
 def random_maps(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Return noise, uniform from 0 to 1, [N, H, W], for pictures [N, C, H, W]; each picture has its own.
+    """Return noise, uniform from 0 to 1, [N, H, W], for pictures [N, C, H, W]; each picture, or text, has its own.
 
     Args:
-        x: the pictures.
+        x: the pictures, or texts.
         generator: source of the noise, on the CPU; a fresh one with seed 0 unless given. In a loop over batches give
             one, or every batch gets the same maps.
 
     Raises:
         TypeError, ValueError: pictures that cannot be used.
     """
-    x = check_pictures(x)
+    x = check_kind(x, kind(x))
     generator = generator or torch.Generator().manual_seed(0)
     return torch.stack([torch.rand(x.shape[2:], generator=generator) for _ in x]).to(x)
 
@@ -27,31 +32,31 @@ def centred_gaussian(x: Tensor, width: float = 0.25) -> Tensor:
     """Return a bell in the middle of each picture, [N, H, W]: photographers put the object there.
 
     Args:
-        x: pictures [N, C, H, W].
-        width: standard deviation, as a share of the picture's height and of its width.
+        x: pictures [N, C, H, W], or texts, whose middle has no such claim.
+        width: standard deviation, as a share of the picture's height and of its width, or of the text's length.
 
     Raises:
         TypeError, ValueError: pictures that cannot be used, or a width that is not positive.
     """
-    x = check_pictures(x)
+    x = check_kind(x, kind(x))
     if not 0 < width < float("inf"):
         raise ValueError(
             f"width is {width}; give the bell's standard deviation as a share of the picture, such as 0.25."
         )
-    down, right = ((torch.arange(side).to(x) + 0.5) / side - 0.5 for side in x.shape[2:])
-    bell = torch.exp(-(down.square()[:, None] + right.square()) / (2 * width**2))
-    return bell.expand(len(x), -1, -1).clone()
+    from_middle = [(torch.arange(side).to(x) + 0.5) / side - 0.5 for side in x.shape[2:]]
+    squares = sum(part.square() for part in torch.meshgrid(from_middle, indexing="ij"))
+    return torch.exp(-squares / (2 * width**2)).expand(len(x), *x.shape[2:]).clone()
 
 
 def absolute_input(x: Tensor) -> Tensor:
-    """Return the mean of |x| over channels, [N, H, W], for pictures [N, C, H, W].
+    """Return the mean of |x| over channels, [N, H, W], for pictures [N, C, H, W]; over a word's numbers for texts.
 
     In pictures that are normalised for a network this is the distance from the mean colour.
 
     Raises:
         TypeError, ValueError: pictures that cannot be used.
     """
-    return check_pictures(x).abs().mean(1)
+    return check_kind(x, kind(x)).abs().mean(1)
 
 
 def sobel(x: Tensor) -> Tensor:
@@ -60,8 +65,13 @@ def sobel(x: Tensor) -> Tensor:
     Per pixel step and in the units of ``x`` [N, C, H, W]; the picture's edge is continued outwards.
 
     Raises:
-        TypeError, ValueError: pictures that cannot be used.
+        TypeError, ValueError: pictures that cannot be used, such as texts, which have no edges to find.
     """
+    if kind(x) is TEXT:
+        raise ValueError(
+            f"Sobel's filters find edges in pictures, and shape {list(x.shape)} is that of texts: give [N, C, H, W], "
+            "one picture as x[None], and for texts take absolute_input."
+        )
     x = check_pictures(x)
     smooth, slope = torch.tensor([0.25, 0.5, 0.25]).to(x), torch.tensor([-0.5, 0.0, 0.5]).to(x)
     right = smooth[:, None] * slope

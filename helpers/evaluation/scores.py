@@ -1,4 +1,8 @@
-"""Maps against the truth and against each other: one number for each picture, and what to say about many of them."""
+"""Maps against the truth and against each other: one number for each picture, and what to say about many of them.
+
+What is said of pictures, maps [N, H, W] and pixels holds for texts, maps [N, L] and words. One map [H, W] that lacks
+its batch dimension cannot be told from those of H texts: give it, and its mask, as ``m[None]``.
+"""
 
 import torch
 from scipy.special import stdtrit
@@ -6,27 +10,28 @@ from torch import Tensor
 
 
 def check_maps(maps: Tensor, size: torch.Size | None = None) -> Tensor:
-    """Return ``maps`` [N, H, W], detached, in float32 or float64, after checking them.
+    """Return ``maps`` [N, H, W], or [N, L], detached, in float32 or float64, after checking them.
 
     Args:
-        maps: one map a picture.
-        size: what their shape must be, [N, H, W], if that matters.
+        maps: one map a picture, or a text.
+        size: what their shape must be, if that matters.
 
     Raises:
         TypeError: not a tensor.
-        ValueError: not three-dimensional, empty, of another size, or with values that are NaN or infinite.
+        ValueError: another number of dimensions, empty, of another size, or with values that are NaN or infinite.
     """
     if not isinstance(maps, Tensor):
         raise TypeError(f"The maps must be a tensor, not {type(maps).__name__}; use torch.from_numpy.")
-    if maps.dim() != 3 or not maps.numel():
+    if maps.dim() not in (2, 3) or not maps.numel() or (size is not None and maps.dim() != len(size)):
+        due = "[N, H, W] for pictures or [N, L] for texts" if size is None else list(size)
         raise ValueError(
-            f"The maps have shape {list(maps.shape)}; give [N, H, W]: pixel_map makes one map of channels, m[None] "
+            f"The maps have shape {list(maps.shape)}; give {due}: pixel_map makes one map of channels, m[None] "
             "a batch of one map."
         )
     if size is not None and maps.shape != size:
         raise ValueError(
-            f"The maps have shape {list(maps.shape)}, {list(size)} is needed: one map for each picture, "
-            f"brought to its size with upsample(maps, {tuple(size[1:])})."
+            f"The maps have shape {list(maps.shape)}, {list(size)} is needed: one map for each picture or "
+            f"text, brought to its size with upsample(maps, {tuple(size[1:])})."
         )
     if not torch.isfinite(maps).all():
         raise ValueError("The maps hold NaN or infinite values; look at where they were divided.")
@@ -51,8 +56,8 @@ def mass_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
     for the one and praise it for the other. A constant positive map has the mask's own share of the picture.
 
     Args:
-        maps: signed, [N, H, W].
-        masks: bool [N, H, W], each with a pixel at least.
+        maps: signed, [N, H, W], or [N, L] for texts.
+        masks: bool, of the maps' shape, each with a pixel at least.
 
     Returns:
         Shares from 0 to 1, [N]; NaN where a map is nowhere positive.
@@ -116,7 +121,7 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
     Signs count; to compare without them, as Adebayo et al. (2018) also do, give ``a.abs()`` and ``b.abs()``.
 
     Args:
-        a, b: maps [N, H, W] of the same pictures.
+        a, b: maps [N, H, W] of the same pictures, or [N, L] of the same texts.
 
     Returns:
         [N]; NaN where one of the two maps is constant: it has no order.
@@ -178,5 +183,5 @@ def _checked(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     masks = masks.to(maps.device).flatten(1)
     if not masks.any(1).all():
         empty = int((~masks.any(1)).nonzero()[0])
-        raise ValueError(f"Mask {empty} marks no pixel, so nothing can lie inside: leave out the pictures without one.")
+        raise ValueError(f"Mask {empty} marks no pixel or word, so nothing can lie inside: leave out what has none.")
     return maps.flatten(1), masks
