@@ -4,11 +4,10 @@ import gzip
 import hashlib
 import os
 import shutil
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torchvision.models
@@ -16,10 +15,19 @@ from torchvision.datasets import MNIST, utils
 from torchvision.models import WeightsEnum
 
 from helpers import course
-from helpers.data.network import FetchError, downloading, is_local, reason
+from helpers.data import film_reviews
+from helpers.data.network import ERRORS, FetchError, downloading, is_local, reason
 
 MNIST_SIZE = 11.1  # megabytes
-ERRORS = (OSError, HTTPException, RuntimeError, EOFError, zlib.error)  # what a download may raise
+
+
+class Source(NamedTuple):
+    """What is behind a name: megabytes, addresses to start from, whether it is here, and what gets it from them."""
+
+    megabytes: float
+    addresses: Callable[[], list[str]]
+    present: Callable[[], bool]
+    download: Callable[[list[str]], None]
 
 
 def nets() -> list[str]:
@@ -43,46 +51,53 @@ def weights_of(name: str) -> WeightsEnum:
     return next((weights for weights in kinds if checkpoint(weights).is_file()), kinds.DEFAULT)
 
 
+def source(name: str) -> Source:
+    """Return what is behind ``"mnist"``, ``"reviews"`` or one of :func:`nets`."""
+    if name in DATA_SETS:
+        return DATA_SETS[name]
+    weights = weights_of(name)
+    file, size = checkpoint(weights), weights.meta["_file_size"]
+    return Source(size, lambda: [weights.url], file.is_file, lambda sources: _download_weights(name))
+
+
 def megabytes(name: str) -> float:
-    """Return the size of the download behind ``"mnist"`` or the name of a net."""
-    return MNIST_SIZE if name == "mnist" else weights_of(name).meta["_file_size"]
+    """Return the size of the download behind a name."""
+    return source(name).megabytes
 
 
 def addresses(name: str) -> list[str]:
-    """Return the addresses from which the download of ``"mnist"`` or of a net may start."""
-    first_file = MNIST.resources[0][0]
-    return [mirror + first_file for mirror in MNIST.mirrors] if name == "mnist" else [weights_of(name).url]
+    """Return the addresses from which the download behind a name may start.
+
+    Raises:
+        FetchError: the package that knows them is not installed.
+    """
+    return source(name).addresses()
 
 
 def present(name: str) -> bool:
-    """Tell whether the files of ``"mnist"`` or of a net are on disk.
+    """Tell whether the files behind a name are on disk.
 
     Raises:
         FetchError: their folder cannot be read.
     """
     try:
-        if name != "mnist":
-            return checkpoint(weights_of(name)).is_file()
-        return all((mnist_folder() / Path(file).stem).is_file() for file, _ in MNIST.resources)
+        return source(name).present()
     except PermissionError as error:
         cure = "allow yourself to read it, or set COURSE_WORLD=course"
         raise FetchError(f"{error.filename} cannot be read: {cure}.") from error
 
 
 def download(name: str, sources: list[str]) -> None:
-    """Put the files of ``"mnist"`` or of a net in their place.
+    """Put the files behind a name in their place.
 
     Args:
-        name: ``"mnist"`` or one of :func:`nets`.
+        name: as for :func:`source`.
         sources: those of :func:`addresses` that answer.
 
     Raises:
         FetchError: with the reason as half a sentence. Nothing half-written is left behind.
     """
-    if name == "mnist":
-        _download_mnist([url.removesuffix(MNIST.resources[0][0]) for url in sources])
-    else:
-        _download_weights(name)
+    source(name).download(sources)
 
 
 @contextmanager
@@ -102,11 +117,20 @@ def opening(file: Path) -> Iterator[None]:
             os.environ[name] = before
 
 
-def _download_mnist(mirrors: list[str]) -> None:
+def _mnist_addresses() -> list[str]:
+    return [mirror + MNIST.resources[0][0] for mirror in MNIST.mirrors]
+
+
+def _mnist_present() -> bool:
+    return all((mnist_folder() / Path(file).stem).is_file() for file, _ in MNIST.resources)
+
+
+def _download_mnist(sources: list[str]) -> None:
     """Gather the packed files beside their place, where a later call finds those that are whole, and unpack.
 
     torchvision asks only whether the unpacked files exist, so each gets its name when it is complete.
     """
+    mirrors = [url.removesuffix(MNIST.resources[0][0]) for url in sources]
     part, mine = course.downloads() / "MNIST.part", f".{os.getpid()}"
     packed: dict[str, bytes] = {}
     try:
@@ -156,3 +180,9 @@ def _download_weights(name: str) -> None:
     finally:
         for leftover in set(file.parent.glob(f"{file.name}.*")) - others:
             leftover.unlink(missing_ok=True)
+
+
+DATA_SETS = {  # of data; every other name is a net's
+    "mnist": Source(MNIST_SIZE, _mnist_addresses, _mnist_present, _download_mnist),
+    "reviews": Source(film_reviews.SIZE, film_reviews.addresses, film_reviews.present, film_reviews.download),
+}

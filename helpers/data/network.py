@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from http.client import HTTPException
@@ -20,6 +21,7 @@ from tqdm.auto import tqdm
 GLANCE = 1.5  # seconds that an unasked look for the network may take; two hosts together stay below five
 PATIENCE = 15.0  # seconds that a host may take to answer when a download was asked for
 SILENCE = 15.0  # seconds without a byte after which a download is given up
+ERRORS = (OSError, HTTPException, RuntimeError, EOFError, zlib.error)  # what a download may raise
 MEGABYTE = 2**20  # as torchvision counts the sizes of its weights
 _answers: dict[str, bool] = {}  # host: did it answer when last asked?
 

@@ -10,8 +10,7 @@ import numpy as np
 from torchvision.datasets import OxfordIIITPet, utils
 
 from helpers import course
-from helpers.data.download import ERRORS
-from helpers.data.network import PATIENCE, FetchError, answering, downloading, reason
+from helpers.data.network import ERRORS, PATIENCE, FetchError, answering, downloading, reason
 
 KINDS = ("cat", "dog")
 SIZE = 774.0  # megabytes, in two archives

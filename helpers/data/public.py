@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from helpers import course
+from helpers.data import film_reviews
 from helpers.data.download import (
+    DATA_SETS,
     addresses,
     checkpoint,
     download,
@@ -46,7 +48,7 @@ def ready(name: str, world: str) -> bool:
     """Decide whether to use the public files behind a name, and fetch them where the world allows it.
 
     Args:
-        name: ``"mnist"`` or the name of one of torchvision's image classifiers.
+        name: ``"mnist"``, ``"reviews"`` or the name of one of torchvision's image classifiers.
         world: in ``"course"``, they are not used; in ``"auto"``, they are if they are here, or small and to
             be had, and what hinders is said in one line, once; in ``"public"``, they must be.
 
@@ -66,11 +68,11 @@ def ready(name: str, world: str) -> bool:
         return True
     if not small or name in _given_up:
         return False
-    sources = answering(addresses(name), seconds=GLANCE)
-    if not sources:
-        course.say_once(f"No answer from the network. {GOING_ON}")
-        return False
     try:
+        sources = answering(addresses(name), seconds=GLANCE)
+        if not sources:
+            course.say_once(f"No answer from the network. {GOING_ON}")
+            return False
         download(name, sources)
     except FetchError as error:
         _given_up.add(name)
@@ -83,18 +85,19 @@ def fetch(*names: str) -> None:
     """Download public files ahead of the lessons, each with its size, a bar and a check.
 
     Args:
-        names: ``"mnist"``, ``"photographs"``, or any image classifier of torchvision, such as ``"resnet18"``.
+        names: ``"mnist"``, ``"photographs"``, ``"reviews"``, or any image classifier of torchvision, such as
+            ``"resnet18"``.
 
     Raises:
         ValueError: a name is unknown, or none is given.
         FetchError: the session is in the course world, or a file could not be fetched or is damaged.
     """
-    known = ["mnist", "photographs", *nets()]
+    known = [*DATA_SETS, "photographs", *nets()]
     if not names:
         raise ValueError("fetch() needs a name, for instance fetch('mnist', 'resnet18').")
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, 4, 0.5) or [*known[:2], "resnet18"]
+            close = difflib.get_close_matches(str(name), known, 4, 0.5) or ["mnist", "photographs", "resnet18"]
             raise ValueError(f"There is nothing called {name!r} to fetch; did you mean {', '.join(close)}?")
     if course.setting() == "course":
         raise FetchError("COURSE_WORLD=course stays off the network: set COURSE_WORLD=auto, then fetch again.")
@@ -106,7 +109,7 @@ def fetch(*names: str) -> None:
         print(f"{name}: {megabytes(name):.1f} MB{', here already' if here else ''}")
         if not here:
             _fetch_now(name)
-        mnist() and mnist(train=False) if name == "mnist" else net(name)  # damage is found now, not in the lesson
+        _open(name)  # damage is found now, not in the lesson
 
 
 def mnist(train: bool = True) -> tuple[Tensor, Tensor]:
@@ -156,6 +159,15 @@ def net(name: str) -> tuple[nn.Module, WeightsEnum]:
         other = isinstance(error, RuntimeError) and "state_dict" in str(error)
         fault = f"holds the weights of another net than {name}" if other else "is damaged"
         raise FetchError(f"{file} {fault}: {cure}.") from error
+
+
+def _open(name: str) -> None:
+    if name == "mnist":
+        mnist(), mnist(train=False)
+    elif name == "reviews":
+        film_reviews.load(), film_reviews.lexicon()
+    else:
+        net(name)
 
 
 def _fetch_now(name: str) -> None:
