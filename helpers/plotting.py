@@ -17,8 +17,20 @@ from helpers.curves import LiveCurve, curves
 from helpers.figures import STYLE, CourseFigure, as_array, canvas, split_batch, use_style
 from helpers.intervals import intervals
 from helpers.panels import SIGNED, Look, draw_bar, draw_panel, limits_of, look_of
+from helpers.texts import coloured_text, word_bars
 
-__all__ = ["LiveCurve", "canvas", "compare", "curves", "grid", "intervals", "overlay", "use_style"]
+__all__ = [
+    "LiveCurve",
+    "canvas",
+    "coloured_text",
+    "compare",
+    "curves",
+    "grid",
+    "intervals",
+    "overlay",
+    "use_style",
+    "word_bars",
+]
 WIDEST = 10.4  # inches
 
 

@@ -301,7 +301,14 @@ ABOVE = {  # a package of helpers -> what it may import from helpers
     "helpers.panels": {"helpers.figures"},
     "helpers.curves": {"helpers.figures"},
     "helpers.intervals": {"helpers.figures"},
-    "helpers.plotting": {"helpers.figures", "helpers.panels", "helpers.curves", "helpers.intervals"},
+    "helpers.texts": {"helpers.figures", "helpers.panels"},
+    "helpers.plotting": {
+        "helpers.figures",
+        "helpers.panels",
+        "helpers.curves",
+        "helpers.intervals",
+        "helpers.texts",
+    },
     "helpers.training": set(),
     "helpers.sums": {"helpers.attribution", "helpers.evaluation"},
     "helpers.exploring": {
