@@ -1,0 +1,72 @@
+"""Checkers for the exercises of lesson 17: exchange two words, and measure whether two words act together."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from helpers.checks.core import Wrong, ask, checker, name_the_mistake
+
+
+@checker
+def check_swap(function: Callable[[Tensor, int, int], Tensor]) -> str:
+    """Check ``function(ids [N, L], one, other) -> ids`` with the two words exchanged, in three texts and one word."""
+    one, other = 7, 3
+    ids = torch.randint(0, 10, (12, 9), generator=torch.Generator().manual_seed(17))
+    ids[0, :4] = torch.tensor([one, other, one, one])
+    ids[1][(ids[1] == one) | (ids[1] == other)] = 5  # a text with neither
+    ids[:, 7:] = 0
+    was_one, was_other = ids == one, ids == other
+    expected = ids.clone()
+    expected[was_one], expected[was_other] = other, one
+    given = ids.clone()
+    got = ask(function, given, one, other)
+    if isinstance(got, Tensor) and got.dtype == torch.bool:
+        raise Wrong("this is a mask; return the numbers of the words themselves.")
+    mistakes = {
+        "both are now the first word. If you replace twice, the second step also takes what the first has just "
+        "written: find both places before you write.": torch.where(was_other, one, ids),
+        "both are now the other word; those that were the other must become the first.": torch.where(
+            was_one, other, ids
+        ),
+        "nothing is exchanged; does your function return the new numbers?": ids,
+        "the padding has changed; it is word 0 and stays.": torch.where(ids == 0, other, expected),
+        "whole texts are changed; exchange the two words and leave the rest.": torch.where(
+            was_one.any(1, keepdim=True) | was_other.any(1, keepdim=True), one + other - ids, ids
+        ),
+    }
+    name_the_mistake(got, mistakes, expected, what="the texts")
+    if not torch.equal(given, ids):
+        raise Wrong("the texts are right, but your function wrote into the ids that it was given; work on a copy.")
+    if torch.as_tensor(got).is_floating_point():
+        raise Wrong("the values are right, but they are floats; an embedding takes whole numbers.")
+    name_the_mistake(ask(function, expected.clone(), one, other), {}, ids, what="the texts after a second exchange")
+    return "done twice, it gives the texts back."
+
+
+@checker
+def check_interaction(function: Callable[[Tensor], Tensor]) -> str:
+    """Check ``function(margins [2, 2, N]) -> [N]``, the second difference, and that it sees a sum for a sum."""
+    m = 4 * torch.randn(2, 2, 30, generator=torch.Generator().manual_seed(18))
+    affirmed, denied = m[0, 1] - m[0, 0], m[1, 1] - m[1, 0]
+    expected = affirmed - denied
+    given = m.clone()
+    mistakes = {
+        "you add the two differences; an effect that stays the same must cancel.": affirmed + denied,
+        "this is what the adjective does in a verdict that is affirmed; take off what it does in a denial.": affirmed,
+        "this is what the adjective does in a denial; take it off what it does in one affirmed.": denied,
+        "the sign is turned: affirmed less denied.": -expected,
+        "this is the mean over reviews; return one number for each.": expected.mean(),
+        "keep the sign; it says which way the words act together.": expected.abs(),
+        "this is what the denial does, not whether it depends on the adjective.": m[1].mean(0) - m[0].mean(0),
+        "this is half of it; no mean is needed, there is one review of each kind.": expected / 2,
+    }
+    name_the_mistake(ask(function, given), mistakes, expected, what="the interaction")
+    if not torch.equal(given, m):
+        raise Wrong("the numbers are right, but your function wrote into the margins.")
+    parts = torch.randn(2, 1, 5, dtype=torch.double), torch.randn(1, 2, 5, dtype=torch.double)
+    zeros = torch.zeros(5, dtype=torch.double)
+    got = torch.as_tensor(ask(function, parts[0] + parts[1])).double()
+    if not torch.allclose(got, zeros, atol=1e-9):
+        raise Wrong("a sum of something for the denial and something for the adjective must give zero.")
+    return "zero where every word adds its own, whatever the others say."
