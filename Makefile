@@ -4,22 +4,23 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_ALL := .venv/installed-all
-SLOW := $(patsubst %,tests/test_%.py,colab explorer_browser nbgrader site slides)
+SLOW := $(patsubst %,tests/test_%.py,cluster colab explorer_browser nbgrader site slides)
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help env lab test bench notebooks solutions figures scoreboard site links new exam grade nbgrader slides progress data lock lint clean test-all
+.PHONY: help env lab test bench hub-test notebooks solutions figures scoreboard site links new exam grade nbgrader slides progress data lock lint clean test-all
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
 	@echo "make test       run every test and every notebook, offline"
 	@echo "make test-all   the same, and what needs a browser or the package registry: the site, the explorer, Colab"
 	@echo "make bench      time every method against captum, grad-cam, torchcam and zennit (half an hour; ARGS=--quick: one minute)"
+	@echo "make hub-test   run the course on a JupyterHub of this machine, for six students (as root; a quarter of an hour)"
 	@echo "make env        only set up .venv"
 	@echo "make notebooks  run all notebooks again and save them with their pictures"
 	@echo "make solutions  make the blank exercises from solutions/"
 	@echo "make figures    make the figures of real networks again (fetches SqueezeNet, 5 MB)"
-	@echo "make scoreboard grade every method on pictures whose truth is known (half an hour; ARGS='--count 8': two minutes)"
+	@echo "make scoreboard grade every method on pictures whose truth is known (an hour; ARGS='--count 8': three minutes; '--workers 2' or '--scheduler ADDRESS': on a cluster)"
 	@echo "make site       build the course's pages from the saved notebooks, into build/site/html"
 	@echo "make progress   show which exercises of your notebooks are solved (ARGS=--run runs them anew)"
 	@echo "make slides     write slides of every lesson, into build/slides"
@@ -57,6 +58,9 @@ test-all: test $(INSTALLED_ALL)
 
 bench: env
 	$(BIN)/python tests/bench $(ARGS)
+
+hub-test: env
+	$(BIN)/python tests/hub $(ARGS)
 
 notebooks: env
 	$(BIN)/python notebooks/execute.py $(ARGS)

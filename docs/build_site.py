@@ -117,8 +117,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "site" / "html")
     output = parser.parse_args().output
     shutil.rmtree(STAGE, ignore_errors=True)
-    shutil.copytree(DOCS, STAGE, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    shutil.copy(DOCS / "conf.py", STAGE)
+    shutil.copytree(DOCS, STAGE, ignore=shutil.ignore_patterns("build_site.py", "__pycache__"))
     for page in STAGE.glob("*.md"):  # on the site the lessons stand one level deeper, not beside
         page.write_text(page.read_text().replace("](../", "]("))
     (STAGE / "_static").mkdir(exist_ok=True)

@@ -1,0 +1,1 @@
+"""The course on a JupyterHub of this machine: ``make hub-test`` measures what students need, and that walls hold."""
