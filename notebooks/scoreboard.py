@@ -1,21 +1,25 @@
 """Grade every method on every network of shapes, over all pictures: the large version of lesson 15's scoreboard.
 
-    make scoreboard                          # the whole: half an hour on two cores
-    make scoreboard ARGS="--count 8"         # a look, at few pictures; goes to build/
+    make scoreboard                                         # the whole: an hour on two cores
+    make scoreboard ARGS="--count 8"                        # a look, at few pictures; goes to build/
+    make scoreboard ARGS="--workers 2"                      # through Dask, on this machine: docs/cluster.md
+    make scoreboard ARGS="--scheduler tcp://10.0.0.1:8786"  # on a cluster
 
 Writes notebooks/scoreboard.md and its figures. For each seed new pictures are drawn, and new noise for the methods and
-baselines that need any. One process for each core, each with one thread of torch.
+baselines that need any. Without a cluster, one process for each core; a unit of work always has one thread of torch.
+What was interrupted goes on where it was: grades are kept in build/scoreboard/parts, which may be deleted.
 """
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import nullcontext
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -23,17 +27,22 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from helpers import plotting  # noqa: E402
+from helpers import evaluation, plotting  # noqa: E402
+from helpers.attribution.progress import watching  # noqa: E402
 from helpers.data import shapes  # noqa: E402
 from helpers.data.planted import planted  # noqa: E402
-from helpers.evaluation import scoreboard  # noqa: E402
+from helpers.evaluation.cluster import connected  # noqa: E402
 from helpers.models import load_classifier  # noqa: E402
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 COUNT, SEEDS = 200, (4001, 4002, 4003)  # no network was trained on these
 NETS = {"shapes_resnet": "small ResNet", "shapes_vgg": "small VGG", "shapes_watermark": "net that reads watermarks"}
-ROWS = [*scoreboard.METHODS, *scoreboard.BASELINES]
-ON_WATERMARK = scoreboard.GRADES | {"mass": "mass on the watermark", "distractor": "mass on the object"}
+ROWS = [*evaluation.METHODS, *evaluation.BASELINES]
+ON_WATERMARK = evaluation.GRADES | {"mass": "mass on the watermark", "distractor": "mass on the object"}
 LARGEST = 200_000  # bytes of a figure
+LOOK = ROOT / "build" / "scoreboard"
 Board = dict[str, dict[str, torch.Tensor]]
 
 
@@ -45,9 +54,8 @@ class Job(NamedTuple):
     count: int
 
 
-def run(job: Job) -> dict[str, dict[str, np.ndarray]]:
-    """Grade all rows; the large ones say how long they took."""
-    torch.set_num_threads(1)
+def run(job: Job, client: "Client | None" = None) -> dict[str, dict[str, np.ndarray]]:
+    """Grade all rows."""
     reader = load_classifier(job.net)
     if job.net == "shapes_watermark":  # what it says depends on the watermark alone: the object is a distractor
         drawn = planted(job.count, job.seed, watermark=0.1)
@@ -56,30 +64,32 @@ def run(job: Job) -> dict[str, dict[str, np.ndarray]]:
         drawn = planted(job.count, job.seed)
         target, truth, distractors = drawn.labels, drawn.objects, drawn.distractors
     x, target = shapes.preprocess(drawn.images), torch.from_numpy(target)
-    board: Board = {}
-    for name in ROWS:
-        started = time.monotonic()
-        options = {"layer": reader.layer, "methods": [name], "seed": job.seed}
-        board |= scoreboard.scoreboard(reader.model, x, target, truth, distractors, **options)
-        if (took := time.monotonic() - started) > 10:
-            print(f"    {job.net}, seed {job.seed}: {name} took {took:.0f} s", flush=True)
+    options = {"layer": reader.layer, "seed": job.seed, "client": client, "threads": 1, "folder": LOOK / "parts"}
+    with watching(lambda *step: None):  # without the bars of single methods
+        board = evaluation.scoreboard(reader.model, x, target, truth, distractors, **options)
     return {name: {key: values.numpy() for key, values in grades.items()} for name, grades in board.items()}
 
 
-def run_all(jobs: list[Job]) -> dict[Job, Board]:
-    """Run the jobs, as many at once as there are cores."""
-    boards, started = {}, time.monotonic()
+def run_all(jobs: list[Job], client: "Client | None" = None) -> dict[Job, Board]:
+    """Run the jobs: on a cluster one after the other, else as many at once as there are cores."""
+    if client is not None:
+        return noted(jobs, ((job, run(job, client)) for job in jobs))
+    os.environ["TQDM_DISABLE"] = "1"  # the bars of several processes would be one heap
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ProcessPoolExecutor(min(cores, len(jobs)), mp_context=get_context("spawn")) as pool:
         running = {pool.submit(run, job): job for job in jobs}
-        for done in as_completed(running):
-            job = running[done]
-            boards[job] = {
-                name: {key: torch.from_numpy(values) for key, values in grades.items()}
-                for name, grades in done.result().items()
-            }
-            took = (time.monotonic() - started) / 60
-            print(f"{len(boards)} of {len(jobs)} done after {took:.1f} min: {job.net}, seed {job.seed}", flush=True)
+        return noted(jobs, ((running[done], done.result()) for done in as_completed(running)))
+
+
+def noted(jobs: list[Job], done: Iterable[tuple[Job, dict[str, dict[str, np.ndarray]]]]) -> dict[Job, Board]:
+    """Return the boards of the jobs as they come in, and say each time how far it is."""
+    boards, started = {}, time.monotonic()
+    for job, board in done:
+        boards[job] = {
+            name: {key: torch.from_numpy(values) for key, values in grades.items()} for name, grades in board.items()
+        }
+        took = time.monotonic() - started
+        print(f"{len(boards)} of {len(jobs)} done after {took:.0f} s: {job.net}, seed {job.seed}", flush=True)
     return boards
 
 
@@ -88,26 +98,26 @@ def pooled(boards: list[Board]) -> Board:
     return {name: {key: torch.cat([b[name][key] for b in boards]) for key in boards[0][name]} for name in boards[0]}
 
 
-def table(boards: list[Board], heads: Mapping[str, str] = scoreboard.GRADES) -> str:
+def table(boards: list[Board], heads: Mapping[str, str] = evaluation.GRADES) -> str:
     """Return the table of a network, with one column more: how far the seeds' means lie apart, for each grade."""
-    lines = scoreboard.markdown(pooled(boards), heads).splitlines()
-    each = [scoreboard.summary(board) for board in boards]
+    lines = evaluation.markdown(pooled(boards), heads).splitlines()
+    each = [evaluation.summary(board) for board in boards]
     gaps = ["between seeds", "---:"]
     for name in each[0]:
-        apart = [np.ptp([100 * means[name][key][0] for means in each]) for key in scoreboard.GRADES]
+        apart = [np.ptp([100 * means[name][key][0] for means in each]) for key in evaluation.GRADES]
         gaps.append("-" if np.isnan(apart).all() else " / ".join(f"{gap:.1f}" for gap in apart))
     return "\n".join(f"{line} {gap} |" for line, gap in zip(lines, gaps, strict=True))
 
 
-def draw(boards: Mapping[str, Board], path: Path, heads: Mapping[str, str] = scoreboard.GRADES) -> str:
+def draw(boards: Mapping[str, Board], path: Path, heads: Mapping[str, str] = evaluation.GRADES) -> str:
     """Draw boards beside each other, the methods with most mass on top; return the figure in words."""
-    means = {title: scoreboard.summary(board) for title, board in boards.items()}
+    means = {title: evaluation.summary(board) for title, board in boards.items()}
     order = sorted(ROWS, key=lambda name: -np.nanmean([board[name]["mass"][0] for board in means.values()]))
     means = {title: {name: board[name] for name in order} for title, board in means.items()}
     figure = plotting.intervals(
         means if len(means) > 1 else next(iter(means.values())),
-        baselines=scoreboard.BASELINES,
-        less=scoreboard.LESS_IS_BETTER,
+        baselines=evaluation.BASELINES,
+        less=evaluation.LESS_IS_BETTER,
         columns=heads,
     )
     figure.savefig(path, bbox_inches="tight", pad_inches=0.08)
@@ -166,12 +176,16 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=COUNT, help="pictures for each seed")
-    count = parser.parse_args().count
-    os.environ["TQDM_DISABLE"] = "1"
-    jobs = [Job(net, seed, count) for seed in SEEDS for net in NETS]
-    done = run_all(jobs)
-    boards = {net: [done[Job(net, seed, count)] for seed in SEEDS] for net in NETS}
-    write(boards, count, ROOT / "notebooks" if count == COUNT else ROOT / "build" / "scoreboard")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, help="start so many workers of Dask here, of one thread each")
+    where.add_argument("--scheduler", help="the address of a scheduler of Dask that runs")
+    given = parser.parse_args()
+    jobs = [Job(net, seed, given.count) for seed in SEEDS for net in NETS]
+    far = given.workers is not None or given.scheduler
+    with connected(given.workers, given.scheduler) if far else nullcontext() as client:
+        done = run_all(jobs, client)
+    boards = {net: [done[Job(net, seed, given.count)] for seed in SEEDS] for net in NETS}
+    write(boards, given.count, ROOT / "notebooks" if given.count == COUNT else LOOK)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,18 @@ from torch import nn
 from helpers import attribution
 from helpers.course import ROOT
 from helpers.data import planted, shapes
-from helpers.evaluation import rows, scoreboard
-from helpers.evaluation.scoreboard import BASELINES, GRADES, METHODS, explain, grade, markdown, summary
+from helpers.evaluation import (
+    BASELINES,
+    GRADES,
+    METHODS,
+    explain,
+    grade,
+    markdown,
+    rows,
+    scoreboard,
+    summary,
+    units,
+)
 from helpers.models import load_classifier
 from nets import Tiny, pictures
 from test_contract import Odd, assert_same, state
@@ -33,7 +43,7 @@ def masks(count, size=32):
 
 
 def board_of(net, x, target=0, *, layer=LAYER, given=None, **options):
-    return scoreboard.scoreboard(net, x, target, *(given or masks(len(x), x.shape[-1])), layer=layer, **options)
+    return scoreboard(net, x, target, *(given or masks(len(x), x.shape[-1])), layer=layer, **options)
 
 
 @pytest.fixture
@@ -142,7 +152,7 @@ def test_what_explain_refuses():
 def test_batches_and_their_order_change_nothing(few, monkeypatch):
     net, x, y = Tiny().eval(), pictures(5, 32), torch.tensor([0, 1, 2, 3, 4])
     whole = board_of(net, x, y)
-    monkeypatch.setattr(scoreboard, "BATCH", 2)
+    monkeypatch.setattr(units, "BATCH", 2)
     parts = board_of(net, x, y, methods=[*reversed(METHODS), *BASELINES])
     assert set(whole) == set(parts) == {*METHODS, *BASELINES}
     for name in whole:
@@ -152,6 +162,31 @@ def test_batches_and_their_order_change_nothing(few, monkeypatch):
     first = board_of(net, x[:2], y[:2], methods=["grad_cam", "smooth_grad", "rise", "random"])
     for name, grades in first.items():  # the noise of a picture does not depend on how many follow
         torch.testing.assert_close(grades["mass"], whole[name]["mass"][:2], rtol=0, atol=1e-4)
+
+
+def test_a_picture_has_noise_of_its_own_whatever_stands_beside_it(few, monkeypatch):
+    noisy = [name for name, row in (METHODS | BASELINES).items() if row.noisy]
+    assert set(noisy) == {"rise", "smooth_grad", "var_grad", "random"}
+    net, x = Tiny().eval(), pictures(1, 32).expand(5, -1, -1, -1)  # one picture five times
+    whole = board_of(net, x, methods=noisy)
+    first = board_of(net, x[:3], methods=noisy)
+    other = board_of(net, x, methods=noisy, seed=1)
+    monkeypatch.setattr(units, "BATCH", 2)
+    cut = board_of(net, x, methods=noisy)
+    for name in noisy:
+        mass = whole[name]["mass"]
+        assert len(mass.unique()) == 5, name
+        assert torch.equal(mass, cut[name]["mass"]) and torch.equal(mass[:3], first[name]["mass"]), name
+        assert not set(mass.tolist()) & set(other[name]["mass"].tolist()), name  # nor that of a neighbour
+
+
+def test_torch_has_as_many_threads_as_were_given_and_then_as_before(monkeypatch):
+    seen, before = [], torch.get_num_threads()
+    count = rows.Row(lambda model, x, *rest: seen.append(torch.get_num_threads()) or torch.zeros(len(x), *x.shape[2:]))
+    monkeypatch.setitem(rows.ROWS, "gradient", count)
+    board_of(Tiny(), pictures(2, 32), methods=["gradient"], threads=before + 1)
+    board_of(Tiny(), pictures(2, 32), methods=["gradient"])
+    assert seen == [before + 1, before] and torch.get_num_threads() == before
 
 
 def test_the_seed_fixes_everything(few):
@@ -215,6 +250,9 @@ def test_maps_that_say_nothing_are_counted(monkeypatch):
         ({"target": lambda logits: logits}, ValueError, "one score for each picture"),
         ({"given": masks(3)}, ValueError, "shape"),
         ({"x": pictures(2, 32)[0]}, ValueError, r"give \[N, C, H, W\]"),
+        ({"seed": -1}, ValueError, "seed is -1; give a whole number, 0 or more"),
+        ({"seed": 0.5}, ValueError, "seed is 0.5; give a whole number"),
+        ({"threads": 0}, ValueError, "threads is 0; give a whole number, 1 or more"),
     ],
 )
 def test_a_wrong_question_is_an_error_and_no_gap(options, error, words):

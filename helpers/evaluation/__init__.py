@@ -6,29 +6,37 @@ NaN, never a number and never silence: :func:`interval` refuses NaN, :func:`cons
 What runs the network keeps the contract of the attribution methods: the model is left as it was, targets are settled
 once on the whole picture, ``chunk`` bounds the memory, and a batch is its pictures one by one.
 
-The module :mod:`~helpers.evaluation.scoreboard` grades all methods of the course at once:
-``from helpers.evaluation import scoreboard``, then ``scoreboard.scoreboard(...)`` and ``scoreboard.markdown(board)``.
+:func:`scoreboard` grades all methods of the course at once, here or on a cluster; :func:`markdown` writes its table.
 """
 
-from helpers.evaluation import scoreboard
 from helpers.evaluation.baselines import absolute_input, centred_gaussian, random_maps, sobel
+from helpers.evaluation.board import scoreboard
 from helpers.evaluation.disturbance import infidelity, sensitivity_max
 from helpers.evaluation.faithfulness import area, deletion, insertion
+from helpers.evaluation.grades import GRADES, LESS_IS_BETTER, grade, markdown, summary
 from helpers.evaluation.imputation import imputed
 from helpers.evaluation.perturbations import noise, squares
 from helpers.evaluation.randomisation import randomised
+from helpers.evaluation.rows import BASELINES, METHODS, explain
 from helpers.evaluation.scores import constant, interval, mass_accuracy, pointing, rank_accuracy, rank_correlation
 
 __all__ = [
+    "BASELINES",
+    "GRADES",
+    "LESS_IS_BETTER",
+    "METHODS",
     "absolute_input",
     "area",
     "centred_gaussian",
     "constant",
     "deletion",
+    "explain",
+    "grade",
     "imputed",
     "infidelity",
     "insertion",
     "interval",
+    "markdown",
     "mass_accuracy",
     "noise",
     "pointing",
@@ -40,4 +48,5 @@ __all__ = [
     "sensitivity_max",
     "sobel",
     "squares",
+    "summary",
 ]
