@@ -63,29 +63,29 @@ hub-test: env
 	$(BIN)/python tests/hub $(ARGS)
 
 notebooks: env
-	$(BIN)/python notebooks/execute.py $(ARGS)
+	$(BIN)/python notebooks/tools/execute.py $(ARGS)
 	$(BIN)/python solutions/make_exercises.py
-	$(BIN)/python notebooks/minutes.py
+	$(BIN)/python notebooks/tools/minutes.py
 
 solutions: env
 	$(BIN)/python solutions/make_exercises.py
 
 figures: env
-	COURSE_WORLD=public $(BIN)/python notebooks/real_network.py
+	COURSE_WORLD=public $(BIN)/python notebooks/tools/real_network.py
 	cd notebooks/figures && ls | grep -E '\.(jpg|png)$$' | xargs sha256sum > SHA256SUMS
 
 scoreboard: env
-	$(BIN)/python notebooks/scoreboard.py $(ARGS)
+	$(BIN)/python notebooks/tools/scoreboard.py $(ARGS)
 	cd notebooks/figures && ls | grep -E '\.(jpg|png)$$' | xargs sha256sum > SHA256SUMS
 
 site: $(INSTALLED_ALL)
 	$(BIN)/python docs/build_site.py $(ARGS)
 
 slides: env
-	$(BIN)/python notebooks/slides.py $(ARGS)
+	$(BIN)/python notebooks/tools/slides.py $(ARGS)
 
 progress: env
-	$(BIN)/python notebooks/my_progress.py $(ARGS)
+	$(BIN)/python notebooks/tools/my_progress.py $(ARGS)
 
 exam: env
 	$(BIN)/python solutions/make_exam.py --seed $(SEED) $(ARGS)
@@ -97,10 +97,10 @@ nbgrader: env
 	$(BIN)/python solutions/make_nbgrader.py $(ARGS)
 
 links: env
-	$(BIN)/python notebooks/links.py $(REPO) $(ARGS)
+	$(BIN)/python notebooks/tools/links.py $(REPO) $(ARGS)
 
 new: env
-	$(BIN)/python notebooks/new_lesson.py $(LESSON)
+	$(BIN)/python notebooks/tools/new_lesson.py $(LESSON)
 
 data: env
 	$(BIN)/python datasets/make_digits.py $(if $(MNIST),--mnist $(MNIST))

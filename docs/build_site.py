@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "notebooks"))
+sys.path.append(str(ROOT / "notebooks" / "tools"))
 
 from npm import fetch  # noqa: E402
 

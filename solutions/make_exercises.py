@@ -20,7 +20,7 @@ import nbformat
 from nbformat import NotebookNode
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks" / "tools"))
 
 from execute import execute
 

@@ -20,7 +20,7 @@ from nbclient import NotebookClient
 
 from helpers.course import ROOT
 
-sys.path.append(str(ROOT / "notebooks"))
+sys.path.append(str(ROOT / "notebooks" / "tools"))
 import links  # noqa: E402
 
 COLAB = {  # what Colab has of the packages that the course needs; not torchsummaryX, captum and torchcam

@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from helpers.course import ROOT
 
-sys.path.append(str(ROOT / "notebooks"))
+sys.path.append(str(ROOT / "notebooks" / "tools"))
 import my_progress  # noqa: E402
 
 FIRST = new_code_cell(

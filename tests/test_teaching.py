@@ -7,7 +7,7 @@ import pytest
 
 from helpers.course import ROOT
 
-sys.path.append(str(ROOT / "notebooks"))
+sys.path.append(str(ROOT / "notebooks" / "tools"))
 import minutes  # noqa: E402
 
 GUIDE = ROOT / "docs" / "teaching.md"
@@ -34,7 +34,7 @@ def lessons_in(rows):
 
 def test_the_minutes_are_those_of_the_notebooks():
     text = GUIDE.read_text()
-    assert minutes.updated(text) == text, "python notebooks/minutes.py writes them"
+    assert minutes.updated(text) == text, "python notebooks/tools/minutes.py writes them"
 
 
 def test_old_minutes_are_replaced_and_a_lesson_without_a_place_is_named(monkeypatch, tmp_path, capsys):

@@ -22,7 +22,8 @@ def lay_out(own: Path, shared: Path = SHARED) -> None:
     for name in ("helpers", "datasets"):
         if not (own / name).is_symlink():  # the first cell of every lesson looks for helpers/ beside and above itself
             (own / name).symlink_to(shared / name)
-    for path in sorted((shared / "notebooks").rglob("*")):
+    lessons = shared / "notebooks"
+    for path in sorted(path for path in lessons.rglob("*") if lessons / "tools" not in (path, *path.parents)):
         mine = own / path.relative_to(shared)
         if path.is_dir():
             mine.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
 """Run notebooks from top to bottom, in place, and save them as they ran.
 
-    python notebooks/execute.py                       every notebook of notebooks/ and solutions/
-    python notebooks/execute.py notebooks/04_cam.ipynb
+    python notebooks/tools/execute.py                       every notebook of notebooks/ and solutions/
+    python notebooks/tools/execute.py notebooks/04_cam.ipynb
 
 They run in the course world, each in its own folder. Widgets are not stored (their ids change at every run), nor are
 cell timings; the seconds in a lesson's header are replaced by those measured.
@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 

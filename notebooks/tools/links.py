@@ -1,11 +1,11 @@
 """Keep the course's own address the same everywhere: badges, first cells, README, citation, package, site, workflows.
 
-    python notebooks/links.py                 make every copy equal to the setting
-    python notebooks/links.py kim/my-course   change the setting, for a fork, and then every copy
-    python notebooks/links.py --check         only say what differs; exit with 1 if anything does
+    python notebooks/tools/links.py                 make every copy equal to the setting
+    python notebooks/tools/links.py kim/my-course   change the setting, for a fork, and then every copy
+    python notebooks/tools/links.py --check         only say what differs; exit with 1 if anything does
 
 The setting is ``repository-code`` in CITATION.cff. Each notebook also gets its line of badges and the first cell, which
-is written in notebooks/first_cell.py. Outputs stay as they are.
+is written in notebooks/tools/first_cell.py. Outputs stay as they are.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})/(?!\.+$)(?!.*\.git$)[A-Za-z0-9._-]{1,100}")
 SETTING = re.compile(r"^repository-code: https://github\.com/(\S+)$", re.M)
 URLS = re.compile(r"^Repository = \"https://github\.com/([^\"]+)\"$", re.M)
@@ -58,7 +58,7 @@ def notebooks() -> list[Path]:
 
 def first_cell() -> str:
     """Return the source of the first code cell."""
-    return (ROOT / "notebooks/first_cell.py").read_text().partition("# %%\n")[2].strip("\n")
+    return (ROOT / "notebooks/tools/first_cell.py").read_text().partition("# %%\n")[2].strip("\n")
 
 
 def badges(repository: str, name: str) -> str:

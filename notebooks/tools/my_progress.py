@@ -1,8 +1,8 @@
 """Show which exercises of your own notebooks are right, and how many guesses you made. Nothing leaves this machine.
 
-    python notebooks/my_progress.py            read the verdicts that your notebooks were saved with
-    python notebooks/my_progress.py --run      ask the checks anew: each answered exercise, and the cells that it needs
-    python notebooks/my_progress.py 04 05      these lessons only
+    python notebooks/tools/my_progress.py            read the verdicts that your notebooks were saved with
+    python notebooks/tools/my_progress.py --run      ask the checks anew: answered exercises, and the cells they need
+    python notebooks/tools/my_progress.py 04 05      these lessons only
 
 The table is also written as a page, build/progress.html. Your notebooks stay as they are; save them first.
 """
@@ -21,7 +21,7 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CALL = re.compile(r"^[ \t]*(?:\w+ = )?(?:\w+\.)*check_(\w+)\((?:\"([^\"]*)\")?", re.M)
 # predict() says "Right: (b) ..."
 VERDICT = re.compile(r"^(?:\w*: )?(Right: (?!\([a-z]\) )|Not yet: |Not answered yet)(.*)$", re.M)

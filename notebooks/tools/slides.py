@@ -1,8 +1,8 @@
 """Make slides of the lessons, from the notebooks as they were saved, that show without a network.
 
-    python notebooks/slides.py                     all lessons, into build/slides
-    python notebooks/slides.py 04 05               these
-    python notebooks/slides.py --output FOLDER     into a folder of your own, which may then be copied anywhere
+    python notebooks/tools/slides.py                     all lessons, into build/slides
+    python notebooks/tools/slides.py 04 05               these
+    python notebooks/tools/slides.py --output FOLDER     into a folder of your own, which may then be copied anywhere
 
 What is shown is decided by rule, in slide_rules.py; what is left out of a text stands in the speaker's notes (press S).
 reveal.js and MathJax lie beside the slides; npm fetches them at first use.
@@ -21,7 +21,7 @@ from nbformat.v4 import new_markdown_cell, new_notebook
 from npm import fetch
 from slide_rules import slides
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 TEMPLATE = """{%- extends 'reveal/index.html.j2' -%}
 {%- block html_head_js -%}{%- endblock -%}

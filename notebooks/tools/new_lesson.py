@@ -1,8 +1,8 @@
-"""Begin a lesson: ``python notebooks/new_lesson.py 18_name`` (or ``make new LESSON=18_name``).
+"""Begin a lesson: ``python notebooks/tools/new_lesson.py 18_name`` (or ``make new LESSON=18_name``).
 
 Writes notebooks/18_name.ipynb, run and saved, its checkers helpers/checks/lesson_18.py, their test
 tests/test_checks_18.py, its row in the README and its part of docs/teaching.md: a lesson that passes every rule, to be
-replaced part by part. What is in it stands in notebooks/template.py.
+replaced part by part. What is in it stands in notebooks/tools/template.py.
 """
 
 import os
@@ -17,7 +17,7 @@ from minutes import GUIDE
 from minutes import main as update_minutes
 from template import CELLS, CHECKER, HEADER, TEST
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def check_name(name: str) -> str:

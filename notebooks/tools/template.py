@@ -1,4 +1,4 @@
-"""The skeleton of a lesson: cells, checkers and their test, as text; notebooks/new_lesson.py fills in the names.
+"""The skeleton of a lesson: cells, checkers and their test, as text; notebooks/tools/new_lesson.py fills in the names.
 
 The text tells the author what belongs where. The example in it is small and runs: are a picture and its mirror image
 the same to a network? ``@NUMBER@`` is the lesson's number, "18", ``@NAME@`` the notebook's name, "18_name".

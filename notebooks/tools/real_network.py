@@ -1,7 +1,7 @@
 """Make the figures of the lessons that show a real network: SqueezeNet, as torchvision gives it, trained on ImageNet.
 
-    python notebooks/real_network.py         all of them, into notebooks/figures/; some minutes on two cores
-    python notebooks/real_network.py 11      that of lesson 11
+    python notebooks/tools/real_network.py         all of them, into notebooks/figures/; some minutes on two cores
+    python notebooks/tools/real_network.py 11      that of lesson 11
 
 The network's file, 5 MB, is fetched at first use.
 """
@@ -20,7 +20,7 @@ import torch
 from nbclient import NotebookClient
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from helpers import plotting, synthesis  # noqa: E402

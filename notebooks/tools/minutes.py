@@ -1,9 +1,9 @@
 """Write the measured minutes of every lesson into docs/teaching.md, from the notebooks' own headers.
 
-    python notebooks/minutes.py            write them
-    python notebooks/minutes.py --check    only say whether they are up to date; exit with 1 if not
+    python notebooks/tools/minutes.py            write them
+    python notebooks/tools/minutes.py --check    only say whether they are up to date; exit with 1 if not
 
-The seconds in a header are those of the lesson's last run: notebooks/execute.py writes them.
+The seconds in a header are those of the lesson's last run: notebooks/tools/execute.py writes them.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 from my_progress import CALL, GUESS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "teaching.md"
 BLOCK = re.compile(r"(<!-- measured (\w+) -->\n)(?:(?!<!--).)*(<!-- end -->)", re.S)
 
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
     text = GUIDE.read_text()
     new = updated(text)
     if "--check" in arguments:
-        print("up to date" if new == text else "docs/teaching.md: the minutes are old; run notebooks/minutes.py")
+        print("up to date" if new == text else "docs/teaching.md: the minutes are old; run notebooks/tools/minutes.py")
         return int(new != text)
     GUIDE.write_text(new)
     return 0
