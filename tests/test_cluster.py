@@ -274,9 +274,12 @@ def test_more_threads_than_a_worker_has_are_said(near):
 
 
 @with_dask
-def test_another_torch_on_a_worker_is_refused(near, monkeypatch):
-    monkeypatch.setattr(units.Asked, "__new__", lambda kind, *given: tuple.__new__(kind, (*given[:-1], "1.0")))
-    with pytest.raises(RuntimeError, match="asked for with 1.0: install the same version on both"):
+def test_another_version_on_a_worker_is_refused(near, monkeypatch):
+    versions = iter(["torch 1.0 and course 1", *["torch 2.0 and course 2"] * 3])
+    monkeypatch.setattr(units, "version", lambda: next(versions))
+    with pytest.raises(
+        RuntimeError, match="has torch 2.0 and course 2, the .* asked for with torch 1.0 and course 1: "
+    ):
         board_of(client=near, methods=["Sobel"])
 
 

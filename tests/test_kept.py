@@ -3,6 +3,7 @@
 import ast
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -158,12 +159,31 @@ def test_a_network_that_computes_otherwise_finds_nothing(tmp_path, worked, monke
 
 def test_a_corrected_method_finds_nothing_of_the_old_one(tmp_path, worked, monkeypatch):
     board_of(tmp_path, methods=["random"])
-    monkeypatch.setattr(kept, "_code", lambda: "another")
+    monkeypatch.setattr(units, "version", lambda: "another")
     board_of(tmp_path, methods=["random"])
     assert len(worked) == 6
     monkeypatch.setitem(rows.ROWS, "random", rows.ROWS["random"]._replace(forward="2"))
     board_of(tmp_path, methods=["random"])
     assert len(worked) == 9
+
+
+def test_the_version_is_of_all_code_that_makes_grades(monkeypatch):
+    version = units.version.__wrapped__
+    assert version() == version() == units.version() and version().startswith(f"torch {torch.__version__} and course ")
+    text, read = Path.read_text, []
+    monkeypatch.setattr(Path, "read_text", lambda self: read.append(self) or text(self))
+    version()
+    assert {path.relative_to(ROOT / "helpers").as_posix() for path in read} >= {
+        "attribution/gradients.py",
+        "attribution/contract.py",
+        "evaluation/rows.py",
+        "evaluation/scores.py",
+        "evaluation/units.py",
+        "hooks.py",
+    }
+    for path in read:
+        monkeypatch.setattr(Path, "read_text", lambda self, path=path: text(self) + " " * (self == path))
+        assert version() != units.version(), path
 
 
 def test_a_layer_may_be_given_as_it_is_and_modes_do_not_matter(tmp_path, worked):

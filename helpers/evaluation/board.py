@@ -66,7 +66,7 @@ def scoreboard(
         TypeError, ValueError: no such row or layer; pictures, target, masks, seed, threads or client that cannot be
             used.
         ImportError: a client is given, and dask.distributed is not installed.
-        RuntimeError: the cluster has no workers, lost them again and again, or has another version of torch.
+        RuntimeError: the cluster has no workers, lost them again and again, or has another torch or another course.
     """
     names = list(dict.fromkeys(ROWS if methods is None else methods))
     if unknown := [name for name in names if name not in ROWS]:
@@ -83,7 +83,7 @@ def scoreboard(
     objects, distractors = torch.as_tensor(objects), torch.as_tensor(distractors)
     masks = (objects, distractors, outlined(objects) if outlines is None else torch.as_tensor(outlines))
     grade(torch.zeros(x.shape[0], *x.shape[2:]), *masks[:2], outlines=masks[2])  # refuses masks that do not fit
-    asked = units.Asked(model, layer, x, question, masks, seed, threads, torch.__version__)
+    asked = units.Asked(model, layer, x, question, masks, seed, threads, units.version())
     share = partial(_here, asked) if client is None else partial(cluster.spread, client, units.work, asked)
     todo = units.cut(names, len(x))
     done = share(todo) if folder is None else kept.resumed(folder, asked, logits, todo, share)

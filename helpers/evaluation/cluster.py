@@ -4,6 +4,7 @@ What is large is sent to each worker once, and a unit of work is a name and two 
 had to do to others. What only lost workers had, it cannot bring back: then it is sent, and asked for, again.
 """
 
+import logging
 import threading
 import time
 import warnings
@@ -169,13 +170,19 @@ def connected(workers: int | None = None, scheduler: str | None = None) -> Itera
     import dask
 
     here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}  # what no other machine reaches
-    # A worker that was killed starts anew, and imports torch: Dask would give it up after a quarter of a minute.
-    with (
-        dask.config.set({"distributed.deploy.lost-worker-timeout": PATIENCE}),
-        distributed.LocalCluster(n_workers=workers, threads_per_worker=1, **here) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
+    log = logging.getLogger("distributed.nanny")
+    level = log.level
+    try:
+        # A worker that was killed starts anew, and imports torch: Dask would give it up after a quarter of a minute.
+        with (
+            dask.config.set({"distributed.deploy.lost-worker-timeout": PATIENCE}),
+            distributed.LocalCluster(n_workers=workers, threads_per_worker=1, **here) as cluster,
+            distributed.Client(cluster) as client,
+        ):
+            yield client
+            log.setLevel(logging.ERROR)  # a process with torch in it ends more slowly than Dask expects
+    finally:
+        log.setLevel(level)
 
 
 def _distributed() -> ModuleType:

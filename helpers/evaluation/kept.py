@@ -9,7 +9,6 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
 import torch
@@ -68,11 +67,8 @@ def _write(path: Path, grades: Grades) -> None:
 def _names(asked: Asked, logits: Tensor, units: list[Unit]) -> dict[Unit, str]:
     """Return the file names of the units. A unit's has nothing of other pictures in it: there may be more next time."""
     layers = [name for name, module in asked.model.named_modules() if module is asked.layer]
-    common = _hash(
-        *("code", _code(), asked.version, asked.threads, asked.x.device.type, asked.seed, layers),
-        *_of_model(asked.model),
-        *_of_question(asked, logits),
-    )
+    settings = asked.version, asked.threads, asked.x.device.type, asked.seed, layers
+    common = _hash(*settings, *_of_model(asked.model), *_of_question(asked, logits))
     scores = score(logits, asked.question) if callable(asked.question) else asked.question
     each = [asked.x, logits, scores, *asked.masks]
     chunks = {span: _hash(*(tensor[slice(*span)] for tensor in each)) for span in {unit[1:] for unit in units}}
@@ -111,15 +107,6 @@ def _of_question(asked: Asked, logits: Tensor) -> Iterator[object]:
 
 def _plain(value: object) -> bool:
     return all(map(_plain, value)) if isinstance(value, (tuple, list)) else isinstance(value, PLAIN)
-
-
-@cache
-def _code() -> str:
-    """Return the hash of the code that makes maps and grades: a corrected method must not find its old ones."""
-    package = Path(__file__).parents[1]
-    files = [*(package / "attribution").glob("*.py"), *(package / "evaluation").glob("*.py")]
-    files += [package / f"{name}.py" for name in ("hooks", "relu_rule", "splitting")]
-    return _hash(*(part for path in sorted(files) for part in (path.name, path.read_text())))
 
 
 def _hash(*parts: object) -> str:

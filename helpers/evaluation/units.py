@@ -3,8 +3,11 @@
 That is why a unit may be done in any order, on any machine, and a second time: noise is keyed by seed and picture.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +25,7 @@ class Asked(NamedTuple):
     """All that the units of a scoreboard share. It holds what is large, and so goes to a worker once.
 
     ``x`` float [N, C, H, W]; ``question`` class numbers, int64 [N], or the function that was given; ``masks``, bool
-    [N, H, W] each, of objects, distractors and outlines; ``threads`` and ``version`` are torch's.
+    [N, H, W] each, of objects, distractors and outlines; ``threads`` are torch's; ``version`` is :func:`version`.
     """
 
     model: nn.Module
@@ -52,12 +55,12 @@ def work(asked: Asked, unit: Unit) -> Grades:
     """Return the grades of a unit, [last - first] each, on the CPU; NaN for a picture that the row has no map of.
 
     Raises:
-        RuntimeError: this machine has another version of torch than the one that asks.
+        RuntimeError: this machine has another torch, or another course, than the one that asks.
     """
-    if torch.__version__ != asked.version:
+    if version() != asked.version:
         raise RuntimeError(
-            f"This worker has torch {torch.__version__}, the scoreboard was asked for with {asked.version}: install "
-            "the same version on both, or the grades would differ."
+            f"This worker has {version()}, the scoreboard was asked for with {asked.version}: bring both to the same "
+            "version, or the grades would differ."
         )
     part = slice(unit.first, unit.last)
     with torch_threads(asked.threads):
@@ -69,6 +72,16 @@ def work(asked: Asked, unit: Unit) -> Grades:
             for key, values in grade(maps[found], objects, distractors, outlines=outlines).items():
                 grades[key][found] = values.float()
     return grades
+
+
+@cache
+def version() -> str:
+    """Return the version of torch, and a hash of the code that makes maps and grades."""
+    package, total = Path(__file__).parents[1], hashlib.sha256()
+    paths = [path for name in ("attribution", "evaluation") for path in (package / name).glob("*.py")]
+    for path in sorted([*paths, *(package / f"{name}.py" for name in ("hooks", "relu_rule", "splitting"))]):
+        total.update(f"{path.name}\n{path.read_text()}\n".encode())
+    return f"torch {torch.__version__} and course {total.hexdigest()[:12]}"
 
 
 def noise_of(seed: int, picture: int) -> torch.Generator:
