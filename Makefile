@@ -57,35 +57,35 @@ test-all: test $(INSTALLED_ALL)
 	COURSE_ALL=1 $(BIN)/python -m pytest $(SLOW) $(ARGS)
 
 bench: env
-	$(BIN)/python tests/bench $(ARGS)
+	$(BIN)/python -m tools.bench $(ARGS)
 
 hub-test: env
-	$(BIN)/python tests/hub $(ARGS)
+	$(BIN)/python -m tools.hub $(ARGS)
 
 notebooks: env
-	$(BIN)/python notebooks/tools/execute.py $(ARGS)
+	$(BIN)/python -m tools.run_notebooks $(ARGS)
 	$(BIN)/python solutions/make_exercises.py
-	$(BIN)/python notebooks/tools/minutes.py
+	$(BIN)/python -m tools.minutes
 
 solutions: env
 	$(BIN)/python solutions/make_exercises.py
 
 figures: env
-	COURSE_WORLD=public $(BIN)/python notebooks/tools/real_network.py
+	COURSE_WORLD=public $(BIN)/python -m tools.make_real_figures
 	cd notebooks/figures && ls | grep -E '\.(jpg|png)$$' | xargs sha256sum > SHA256SUMS
 
 scoreboard: env
-	$(BIN)/python notebooks/tools/scoreboard.py $(ARGS)
+	$(BIN)/python -m tools.scoreboard $(ARGS)
 	cd notebooks/figures && ls | grep -E '\.(jpg|png)$$' | xargs sha256sum > SHA256SUMS
 
 site: $(INSTALLED_ALL)
-	$(BIN)/python docs/build_site.py $(ARGS)
+	$(BIN)/python -m tools.build_site $(ARGS)
 
 slides: env
-	$(BIN)/python notebooks/tools/slides.py $(ARGS)
+	$(BIN)/python -m tools.slides $(ARGS)
 
 progress: env
-	$(BIN)/python notebooks/tools/my_progress.py $(ARGS)
+	$(BIN)/python -m tools.progress $(ARGS)
 
 exam: env
 	$(BIN)/python solutions/make_exam.py --seed $(SEED) $(ARGS)
@@ -97,14 +97,14 @@ nbgrader: env
 	$(BIN)/python solutions/make_nbgrader.py $(ARGS)
 
 links: env
-	$(BIN)/python notebooks/tools/links.py $(REPO) $(ARGS)
+	$(BIN)/python -m tools.links $(REPO) $(ARGS)
 
 new: env
-	$(BIN)/python notebooks/tools/new_lesson.py $(LESSON)
+	$(BIN)/python -m tools.new_lesson $(LESSON)
 
 data: env
-	$(BIN)/python datasets/make_digits.py $(if $(MNIST),--mnist $(MNIST))
-	$(BIN)/python datasets/make_shapes.py
+	$(BIN)/python -m tools.make_digits $(if $(MNIST),--mnist $(MNIST))
+	$(BIN)/python -m tools.make_shapes
 	chmod 644 datasets/weights/*.safetensors
 	cd datasets && git ls-files --cached --others --exclude-standard -- . \
 		| grep -E '\.(gz|png|safetensors)$$' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS

@@ -110,7 +110,7 @@ def fit(
 
 
 @torch.no_grad()
-def predict(
+def predict_logits(
     model: nn.Module,
     images: Tensor,
     *,
@@ -129,6 +129,6 @@ def predict(
             module.training = mode
 
 
-def evaluate(model: nn.Module, images: Tensor, labels: Tensor, **options) -> float:
-    """Return the share of images that the model classifies rightly, in [0, 1]; options as for :func:`predict`."""
-    return (predict(model, images, **options).argmax(1) == labels).float().mean().item()
+def measure_accuracy(model: nn.Module, images: Tensor, labels: Tensor, **options) -> float:
+    """Return the share of images classified rightly, in [0, 1]; options as for :func:`predict_logits`."""
+    return (predict_logits(model, images, **options).argmax(1) == labels).float().mean().item()

@@ -20,9 +20,9 @@ import nbformat
 from nbformat import NotebookNode
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "notebooks" / "tools"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from execute import execute
+from tools.run_notebooks import execute
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("06_exercises.ipynb",)

@@ -16,8 +16,8 @@ import torchvision.models
 from torchvision.datasets import MNIST
 
 from helpers import course
-from helpers.data import network, public
-from helpers.data.idx import write_idx
+from helpers.data.downloads import connection, public_world
+from helpers.data.downloads.idx_format import write_idx
 
 NAME = "squeezenet1_1"
 WEIGHTS = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1
@@ -100,9 +100,9 @@ def empty_machine(tmp_path: Path, monkeypatch) -> Iterator[Server]:
     monkeypatch.setattr(MNIST, "mirrors", [server.url + "mnist/"])
     monkeypatch.setattr(MNIST, "resources", [(f, hashlib.md5(data).hexdigest()) for f, data in mnist.items()])
     monkeypatch.setattr(WEIGHTS.value, "url", server.url + file)
-    for memory in (course._said, network._answers, public._given_up):
+    for memory in (course._said, connection._answers, public_world._given_up):
         memory.clear()
-    monkeypatch.setattr("helpers.classifiers._course", lambda name: name)  # test_classifiers has these
+    monkeypatch.setattr("helpers.models.load._course", lambda name: name)  # test_classifiers has these
     yield server
     server.close()
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from bench import cases, clock, floors, run, seeds_way, subjects, table
-from bench.cases import Aim, Case
-from bench.clock import Budget, Ratio, Timing
-from bench.libraries import Peer, close
-from bench.rows import FORWARD, LEAST, OURS, measure
+from tools.bench import cases, clock, floors, run, seeds_way, subjects, table
+from tools.bench.cases import Aim, Case
+from tools.bench.clock import Budget, Ratio, Timing
+from tools.bench.libraries import Peer, close
+from tools.bench.rows import FORWARD, LEAST, OURS, measure
 
 WITHOUT_LIMITS = Budget(rounds=4, least=2, seconds=1e9, limit=60)
 

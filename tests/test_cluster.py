@@ -10,12 +10,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from helpers.data import planted, shapes
-from helpers.evaluation import cluster, scoreboard, units
+from helpers.data import planted_cues, shapes
 from helpers.models import load_classifier
 from nets import Tiny, pictures
-from test_kept import board_of, same
+from test_saved_scores import board_of, same
 from test_scoreboard import masks
+from tools.scoreboard import cluster, work_units
+from tools.scoreboard.scoreboard import scoreboard
 
 with_dask = pytest.mark.skipif(not find_spec("distributed"), reason="Dask is not installed: pip install distributed")
 slow = pytest.mark.skipif(
@@ -67,7 +68,7 @@ ROWS = ["gradient", "integrated_gradients", "smooth_grad", "rise", "ablation_cam
 @pytest.fixture
 def question(tmp_path, monkeypatch):
     """What is asked in the tests with workers: 12 pictures, in units of three."""
-    monkeypatch.setattr(units, "BATCH", 3)
+    monkeypatch.setattr(work_units, "BATCH", 3)
     objects, distractors = masks(12)
     net = Noted(tmp_path / "notes").eval()
     return {"net": net, "x": pictures(12, 32), "objects": objects, "distractors": distractors, "methods": ROWS}
@@ -97,8 +98,8 @@ def test_two_workers_give_the_local_grades_and_each_gets_the_network_once(client
 
 @slow
 def test_a_network_of_the_course_with_functions_and_layers_sent_as_they_are(client, monkeypatch):
-    monkeypatch.setattr(units, "BATCH", 2)
-    net, drawn = load_classifier("shapes_resnet"), planted.planted(4, 71)
+    monkeypatch.setattr(work_units, "BATCH", 2)
+    net, drawn = load_classifier("shapes_resnet"), planted_cues.planted(4, 71)
     x, truth = shapes.preprocess(drawn.images), (drawn.objects, drawn.distractors)
     options = {"methods": ["gradient", "lrp", "grad_cam", "smooth_grad"], "layer": net.model.layer4, "threads": 1}
     for target in (torch.from_numpy(drawn.labels), lambda logits: logits[:, 3] - logits[:, 5]):
@@ -135,7 +136,7 @@ def test_one_of_two_workers_is_killed_half_way(client, question, tmp_path, monke
     assert len(unpacked) == len(set(unpacked)) and before <= set(unpacked)  # the one that took its place, once as well
     # What is kept is whole: here and now, without workers, nothing is left to do, and without a part only that part is.
     with monkeypatch.context() as patch:
-        patch.setattr(units, "work", lambda *given: pytest.fail("nothing is missing"))
+        patch.setattr(work_units, "work", lambda *given: pytest.fail("nothing is missing"))
         assert same(local, board_of(**question, folder=folder))
     for path in (missing := sorted(folder.glob("*.json"))[:3]):
         path.unlink()
@@ -276,7 +277,7 @@ def test_more_threads_than_a_worker_has_are_said(near):
 @with_dask
 def test_another_version_on_a_worker_is_refused(near, monkeypatch):
     versions = iter(["torch 1.0 and course 1", *["torch 2.0 and course 2"] * 3])
-    monkeypatch.setattr(units, "version", lambda: next(versions))
+    monkeypatch.setattr(work_units, "version", lambda: next(versions))
     with pytest.raises(
         RuntimeError, match="has torch 2.0 and course 2, the .* asked for with torch 1.0 and course 1: "
     ):

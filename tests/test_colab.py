@@ -19,9 +19,7 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 
 from helpers.course import ROOT
-
-sys.path.append(str(ROOT / "notebooks" / "tools"))
-import links  # noqa: E402
+from tools import links
 
 COLAB = {  # what Colab has of the packages that the course needs; not torchsummaryX, captum and torchcam
     "torch": "2.11.*",

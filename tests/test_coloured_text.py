@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers import plotting
-from helpers.texts import ColouredText
+from helpers.plotting.text import ColouredText
 
 TEXT = "the plot is not dull .".split()
 VALUES = torch.tensor([0.0, 0.02, -1.0, 0.5, 2.0, -0.2, 9.0])  # one more than words: padding

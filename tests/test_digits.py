@@ -13,9 +13,9 @@ from torchvision.datasets import MNIST
 
 from helpers.course import DATASETS, ROOT
 from helpers.data.digits import RAW, frame, generate, load
-from helpers.data.idx import read_idx, write_idx
+from helpers.data.downloads.idx_format import read_idx, write_idx
 from helpers.models import MnistCNN, MnistDNN
-from helpers.training import evaluate
+from helpers.training import measure_accuracy
 
 REAL = ROOT.parent / "shared" / "assets" / "MNIST" / "raw"
 FILES = [f"{part}-{name}-ubyte.gz" for part in ("train", "t10k") for name in ("images-idx3", "labels-idx1")]
@@ -81,7 +81,7 @@ def test_frame_keeps_the_aspect_of_a_drawing():
 
 @pytest.mark.parametrize("part", ["TRAIN", "TEST"])
 def test_shipped_digits_are_what_the_script_draws(part):
-    seed = runpy.run_path(str(DATASETS / "make_digits.py"))[part][1]
+    seed = runpy.run_path(str(ROOT / "tools" / "make_digits.py"))[part][1]
     images, labels = generate(150, seed)
     shipped, shipped_labels = load(part == "TRAIN")
     assert np.array_equal(labels, shipped_labels[:150])
@@ -183,7 +183,7 @@ def test_weights_are_small_and_say_where_they_come_from(name):
 @pytest.mark.parametrize(("name", "bar"), [("digits_cnn", 0.97), ("digits_dnn", 0.78)])
 def test_shipped_nets_know_the_course_digits(name, bar):
     model = trained(name)
-    measured = evaluate(model, *load(train=False))
+    measured = measure_accuracy(model, *load(train=False))
     assert measured > bar
     with safe_open(DATASETS / "weights" / f"{name}.safetensors", "pt") as file:
         assert measured == pytest.approx(float(file.metadata()["accuracy_course_test"]), abs=0.002)
@@ -202,4 +202,4 @@ def test_shipped_nets_know_the_course_digits(name, bar):
 def test_shipped_nets_know_mnist(name, bar, step):
     images, labels = (read_idx(REAL / f"t10k-{part}-ubyte") for part in ("images-idx3", "labels-idx1"))
     images = torch.from_numpy(images[::step])[:, None].float() / 255
-    assert evaluate(trained(name), images, torch.from_numpy(labels[::step]).long()) >= bar
+    assert measure_accuracy(trained(name), images, torch.from_numpy(labels[::step]).long()) >= bar

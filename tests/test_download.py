@@ -14,8 +14,9 @@ import torchvision.models
 from torchvision.datasets import MNIST, utils
 
 from helpers import course
-from helpers.data import fetch, load_digits, network, public
-from helpers.data.network import FetchError
+from helpers.data import fetch, load_digits
+from helpers.data.downloads import connection, public_world
+from helpers.data.downloads.connection import FetchError
 from helpers.models import load_classifier
 from loopback import FILES, NAME, WEIGHTS, full_disk, left, made_files
 
@@ -32,10 +33,10 @@ FAULTS = {
 @pytest.mark.parametrize("name", ["mnist", NAME])
 def test_a_faulty_server_leaves_nothing_behind(server, tmp_path, capsys, monkeypatch, fault, name):
     if fault == "mute":
-        monkeypatch.setattr(public, "GLANCE", 0.3)
-        monkeypatch.setattr(public, "PATIENCE", 0.3)
+        monkeypatch.setattr(public_world, "GLANCE", 0.3)
+        monkeypatch.setattr(public_world, "PATIENCE", 0.3)
     if fault == "stalls":
-        monkeypatch.setattr(network, "SILENCE", 0.4)
+        monkeypatch.setattr(connection, "SILENCE", 0.4)
     server.fault, server.faulty = fault, "t10k-images" if name == "mnist" else "net"
     whole = {file for file in FILES if file.startswith("train")} if name == "mnist" and fault != "mute" else set()
     use = (
@@ -58,8 +59,8 @@ def test_a_faulty_server_leaves_nothing_behind(server, tmp_path, capsys, monkeyp
         assert left(tmp_path) == whole
     assert socket.getdefaulttimeout() is None
     server.fault = ""
-    monkeypatch.setattr(public, "PATIENCE", 10)
-    monkeypatch.setattr(network, "SILENCE", 10)
+    monkeypatch.setattr(public_world, "PATIENCE", 10)
+    monkeypatch.setattr(connection, "SILENCE", 10)
     fetch(name)
     assert use() not in ("course", "shapes_resnet")
 

@@ -13,8 +13,15 @@ from torch import autograd, einsum
 
 from helpers import attribution, data
 from helpers.checks import NotAnswered, Wrong
-from helpers.checks.exercises import check_q1, check_q2_cam, check_q2_count, check_q3_cam, check_q3_grades, grade
-from helpers.checks.exercises_q3 import LAYERS
+from helpers.checks.exercises import (
+    LAYERS,
+    check_q1,
+    check_q2_cam,
+    check_q2_count,
+    check_q3_cam,
+    check_q3_grades,
+    grade,
+)
 from helpers.course import DATASETS, ROOT
 from helpers.data import shapes
 from helpers.hooks import capture, find_layer

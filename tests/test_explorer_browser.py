@@ -47,7 +47,7 @@ def lab(tmp_path):
         )
     try:
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/api"), "JupyterLab", 90)
-        yield f"http://127.0.0.1:{port}/lab/tree/notebooks/explore.ipynb?reset"
+        yield f"http://127.0.0.1:{port}/lab/tree/tools/explore.ipynb?reset"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
@@ -150,7 +150,7 @@ def test_a_reader_uses_the_explorer(lab, page, tmp_path):
     choose("method", "guided_grad_cam")
     wait_for(lambda: "guided_grad_cam took" in said(), "guided Grad-CAM")
     before = source()
-    upload(ROOT / "notebooks" / "overview.png")
+    upload(ROOT / "notebooks" / "figures" / "overview.png")
     wait_for(lambda: source() != before, "the uploaded picture")
     page.screenshot(path=str(shots / "explorer_5_upload.png"))
     faults = page.locator('[data-mime-type*="stderr"], [data-mime-type="application/vnd.jupyter.error"]')

@@ -16,8 +16,9 @@ import pytest
 import torch
 from torchvision.datasets import utils
 
-from helpers.data import fetch, film_reviews, network, public
-from helpers.data.network import FetchError
+from helpers.data import fetch
+from helpers.data.downloads import connection, film_reviews, public_world
+from helpers.data.downloads.connection import FetchError
 from loopback import full_disk, left
 from no_network import attempts
 
@@ -91,7 +92,7 @@ def test_fetched_once_then_read(mirror, tmp_path, capfd, monkeypatch):
         asked = len(mirror.asked)
         mirror.fault = "mute"  # what is here needs no answer from the network
         fetch("reviews")
-        assert all(public.ready("reviews", world) for world in ("auto", "public"))
+        assert all(public_world.ready("reviews", world) for world in ("auto", "public"))
         sentences, labels = film_reviews.load()
         praise, blame = film_reviews.lexicon()
     assert len(mirror.asked) == asked
@@ -120,14 +121,14 @@ def test_the_split_is_fixed_disjoint_and_complete(mirror):
 
 
 def test_small_enough_to_come_unasked(mirror, tmp_path, capfd):
-    assert public.ready("reviews", "auto") and left(tmp_path) == ZIPS
+    assert public_world.ready("reviews", "auto") and left(tmp_path) == ZIPS
     assert len(film_reviews.load()[0]) == 2 * COUNT * 9 // 10
     assert capfd.readouterr().out == ""
 
 
 def test_the_course_world_touches_neither_network_nor_files(mirror, tmp_path, monkeypatch):
     attempts.clear()
-    assert not public.ready("reviews", "course")
+    assert not public_world.ready("reviews", "course")
     monkeypatch.setenv("COURSE_WORLD", "course")
     with pytest.raises(FetchError, match="set COURSE_WORLD=auto"):
         fetch("reviews")
@@ -141,12 +142,12 @@ def test_the_course_world_touches_neither_network_nor_files(mirror, tmp_path, mo
 def test_without_a_network_one_line_once(mirror, capfd, monkeypatch):
     monkeypatch.setattr(nltk.downloader.Downloader, "DEFAULT_URL", "https://index.invalid/index.xml")
     start = time.monotonic()
-    assert not public.ready("reviews", "auto") and not public.ready("reviews", "auto")
+    assert not public_world.ready("reviews", "auto") and not public_world.ready("reviews", "auto")
     assert time.monotonic() - start < 5
-    assert capfd.readouterr() == (f"No answer from the network. {public.GOING_ON}\n", "")
+    assert capfd.readouterr() == (f"No answer from the connection. {public_world.GOING_ON}\n", "")
     cure = r"reviews could not be fetched: no answer from index\.invalid\. Run fetch\('reviews'\) when .* COURSE_WORLD"
     with pytest.raises(FetchError, match=cure):
-        public.ready("reviews", "public")
+        public_world.ready("reviews", "public")
 
 
 FAULTS = [
@@ -163,18 +164,18 @@ FAULTS = [
 
 @pytest.mark.parametrize(("fault", "file", "message"), FAULTS)
 def test_a_faulty_server_leaves_nothing_half_written(mirror, tmp_path, capsys, monkeypatch, fault, file, message):
-    monkeypatch.setattr(network, "SILENCE", 0.4)
+    monkeypatch.setattr(connection, "SILENCE", 0.4)
     for name in ("GLANCE", "PATIENCE"):
-        monkeypatch.setattr(public, name, 0.3)
+        monkeypatch.setattr(public_world, name, 0.3)
     mirror.fault, mirror.faulty = fault, file
     whole = {"sentence_polarity.zip"} if file == "opinion" else set()
     start = time.monotonic()
-    assert not public.ready("reviews", "auto")
+    assert not public_world.ready("reviews", "auto")
     assert time.monotonic() - start < 5  # the server would be silent for ten seconds
     asked = len(mirror.asked)
-    assert not public.ready("reviews", "auto") and len(mirror.asked) == asked  # not tried again unasked
+    assert not public_world.ready("reviews", "auto") and len(mirror.asked) == asked  # not tried again unasked
     assert capsys.readouterr().out.count("\n") == 1 and left(tmp_path) == whole
-    for ask in (lambda: fetch("reviews"), lambda: public.ready("reviews", "public")):
+    for ask in (lambda: fetch("reviews"), lambda: public_world.ready("reviews", "public")):
         with pytest.raises(FetchError, match=message) as caught:
             ask()
         assert "fetch('reviews')" in str(caught.value) and "COURSE_WORLD=course" in str(caught.value)
@@ -182,8 +183,8 @@ def test_a_faulty_server_leaves_nothing_half_written(mirror, tmp_path, capsys, m
     assert socket.getdefaulttimeout() is None
     mirror.fault = ""
     mirror.asked.clear()
-    monkeypatch.setattr(public, "PATIENCE", 10)
-    monkeypatch.setattr(network, "SILENCE", 10)
+    monkeypatch.setattr(public_world, "PATIENCE", 10)
+    monkeypatch.setattr(connection, "SILENCE", 10)
     fetch("reviews")
     assert set(mirror.asked) == {"index.xml", *ZIPS} - whole and left(tmp_path) == ZIPS
 
@@ -261,8 +262,8 @@ def test_without_nltk(mirror, capsys, monkeypatch):
             film_reviews.load()
         patch.setenv("COURSE_DATA", "elsewhere")
         capsys.readouterr()
-        assert not public.ready("reviews", "auto") and not public.ready("reviews", "auto")
+        assert not public_world.ready("reviews", "auto") and not public_world.ready("reviews", "auto")
         said = "reviews could not be fetched: nltk is not installed: run pip install nltk, then start the notebook anew"
-        assert capsys.readouterr().out == f"{said}. {public.GOING_ON}\n"
+        assert capsys.readouterr().out == f"{said}. {public_world.GOING_ON}\n"
         with pytest.raises(FetchError, match="nltk is not installed"):
-            public.ready("reviews", "public")
+            public_world.ready("reviews", "public")

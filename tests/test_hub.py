@@ -9,10 +9,10 @@ import re
 
 import pytest
 import yaml
-from hub import accounts, service, table
 from traitlets.config import Config
 
 from helpers.course import ROOT
+from tools.hub import accounts, service, table
 
 DOCS = ROOT / "docs"
 PAGE = (DOCS / "hub.md").read_text()

@@ -14,8 +14,8 @@ FORK = "Kim-2/looking.inside"
 
 
 def load(root):
-    """Return notebooks/tools/links.py of a tree as a module."""
-    spec = importlib.util.spec_from_file_location("links", root / "notebooks" / "tools" / "links.py")
+    """Return tools/links.py of a tree as a module."""
+    spec = importlib.util.spec_from_file_location("links", root / "tools" / "links.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -21,7 +21,7 @@ from make_exercises import PLACEHOLDER
 
 NAME = "06_exercises"
 PARTS = ("q1", "q2_cam", "q2_count", "q3_cam", "q3_grades")
-SCORES = """
+SCORE_NAMES = """
 import json
 from nbgrader.api import Gradebook
 with Gradebook("sqlite:///gradebook.db") as book:
@@ -87,7 +87,7 @@ def test_nbgrader_gives_the_points(tmp_path):
                 cell.source = answers[name].source if name in PARTS else "raise SystemExit  # checks are put back"
             nbformat.write(release, folder / f"{NAME}.ipynb")
     run(tmp_path, "-m", "nbgrader", "autograde", NAME)
-    ada, blank = (json.loads(line) for line in run(tmp_path, "-c", SCORES).splitlines()[-2:])
+    ada, blank = (json.loads(line) for line in run(tmp_path, "-c", SCORE_NAMES).splitlines()[-2:])
     assert ada == {f"{part}_check": 1.0 for part in PARTS}
     assert blank == {f"{part}_check": 0.0 for part in PARTS}
 

@@ -9,9 +9,7 @@ import sys
 import pytest
 
 from helpers.course import ROOT
-
-sys.path.append(str(ROOT / "notebooks" / "tools"))
-import new_lesson  # noqa: E402
+from tools import new_lesson
 
 LEFT_OUT = (".venv", ".git", "build", "downloads", ".*_cache", "__pycache__", ".ipynb_*", ".public*")
 FILES = [f"tests/test_{name}.py" for name in ("repository", "checks_25", "hints", "teaching")]
@@ -35,7 +33,7 @@ def copy(tmp_path_factory):
     """A copy of the tree, in the state that ``make links`` leaves it in."""
     root = tmp_path_factory.mktemp("copy") / "course"
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*LEFT_OUT))
-    assert run(root, "notebooks/tools/links.py").returncode == 0
+    assert run(root, "-m", "tools.links").returncode == 0
     return root
 
 
@@ -43,7 +41,7 @@ def copy(tmp_path_factory):
 def lesson(copy):
     """The copy with a new lesson in it, and what the command said."""
     before = tree_of(copy)
-    done = run(copy, "notebooks/tools/new_lesson.py", "25_a_name")
+    done = run(copy, "-m", "tools.new_lesson", "25_a_name")
     assert done.returncode == 0, done.stdout + done.stderr
     after = tree_of(copy)
     return copy, {name for name in after if after[name] != before.get(name)}, done.stdout
@@ -69,7 +67,7 @@ def test_it_passes_every_rule_and_its_own_test(lesson):
     for command in (("check",), ("format", "--check")):
         done = run(root, "-m", "ruff", *command, "-q", *new)
         assert done.returncode == 0, done.stdout
-    assert run(root, "notebooks/tools/links.py", "--check").stdout == ""
+    assert run(root, "-m", "tools.links", "--check").stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -122,7 +120,7 @@ def test_a_notebook_that_does_not_run_leaves_nothing_behind(copy):
     text = course.read_text()
     course.write_text("raise ImportError('broken on purpose')\n")
     before = tree_of(copy)
-    done = run(copy, "notebooks/tools/new_lesson.py", "27_broken")
+    done = run(copy, "-m", "tools.new_lesson", "27_broken")
     after = tree_of(copy)
     course.write_text(text)
     assert done.returncode == 1 and "broken on purpose" in done.stderr and after == before

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from torchvision.datasets import OxfordIIITPet
 
-from helpers.data import network, pets
-from helpers.data.network import FetchError
+from helpers.data.downloads import connection, pets
+from helpers.data.downloads.connection import FetchError
 from loopback import left
 
 COUNT = 6  # pictures in each half
@@ -94,13 +94,13 @@ def test_the_course_world_has_no_pets(oxford, monkeypatch):
     ("fault", "message"), [("404", "answers 404"), ("checksum", "wrong checksum"), ("stalls", "silent for 0.4 seconds")]
 )
 def test_a_faulty_server_is_named_and_a_second_try_is_whole(oxford, monkeypatch, fault, message):
-    monkeypatch.setattr(network, "SILENCE", 0.4)
+    monkeypatch.setattr(connection, "SILENCE", 0.4)
     oxford.fault, oxford.faulty = fault, "annotations"
     with pytest.raises(FetchError, match=message) as caught:
         pets.fetch()
     assert "pets.fetch()" in str(caught.value) and not pets.present()
     oxford.fault = ""
-    monkeypatch.setattr(network, "SILENCE", 10)
+    monkeypatch.setattr(connection, "SILENCE", 10)
     pets.fetch()
     assert len(pets.load(6).images) == 6
 

@@ -1,16 +1,13 @@
 """A learner's progress: what saved notebooks say of exercises and guesses, and what running them anew says."""
 
 import re
-import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.course import ROOT
-
-sys.path.append(str(ROOT / "notebooks" / "tools"))
-import my_progress  # noqa: E402
+from tools import progress
 
 FIRST = new_code_cell(
     "import sys\nfrom pathlib import Path\n\nfor p in (Path.cwd(), *Path.cwd().parents):\n"
@@ -66,24 +63,24 @@ def lesson(tmp_path):
     ids=["right", "wrong", "blank", "emptied", "unrun blank", "unrun", "changed", "error", "strict", "syntax"],
 )
 def test_a_saved_cell_says_how_its_exercise_stands(lesson, cell, state, hint):
-    (one,) = my_progress.read(lesson(cell)).exercises
+    (one,) = progress.read(lesson(cell)).exercises
     assert (one.name, one.state) == ("double", state) and hint in one.hint and bool(one.hint) == bool(hint)
 
 
 def test_an_answer_in_a_name_and_two_checks_in_a_cell():
-    assert my_progress.is_blank("a, b = ..., '?'\n...  # your code here\ncheck_x(a)")
-    assert not my_progress.is_blank("a = ...\na = 3\ncheck_x(a)")
-    cell = answer("check_a(1)\nok = lesson_04.check_b(2)\n# check_c(3)", "Right: yes.\nNot yet: no.\n")
-    assert [(e.name, e.state) for e in my_progress.exercises(cell)] == [("a", "right"), ("b", "not yet")]
-    cell = answer('lesson_16.check_exposes("loop", f)', "Right: (b) is a guess.\nRight: found.\n")
-    assert [(e.name, e.state) for e in my_progress.exercises(cell)] == [("exposes: loop", "right")]
+    assert progress.is_blank("a, b = ..., '?'\n...  # your code here\ncheck_x(a)")
+    assert not progress.is_blank("a = ...\na = 3\ncheck_x(a)")
+    cell = answer("check_a(1)\nok = cam.check_b(2)\n# check_c(3)", "Right: yes.\nNot yet: no.\n")
+    assert [(e.name, e.state) for e in progress.exercises(cell)] == [("a", "right"), ("b", "not yet")]
+    cell = answer('museum_of_wrong_maps.check_exposes("loop", f)', "Right: (b) is a guess.\nRight: found.\n")
+    assert [(e.name, e.state) for e in progress.exercises(cell)] == [("exposes: loop", "right")]
 
 
 def test_guesses_are_counted(lesson):
     right = answer('guess = " B "\npredict(guess, "b", why)', "Right: (b) because.\n")
     wrong = answer('guess_two = "a"\npredict(guess_two, "b", why)', "You said (a) no.\nThe answer is (b) yes.\n")
     none = answer('guess = "?"\npredict(guess, "b", why)', "No guess yet; it follows.\n(b) yes.\n")
-    found = my_progress.read(lesson(right, wrong, none))
+    found = progress.read(lesson(right, wrong, none))
     assert found.guesses == [True, True, False] and found.hits == 1 and not found.exercises
 
 
@@ -97,7 +94,7 @@ def test_run_asks_the_checks_anew_and_changes_no_file(lesson):
         answer(body("return 2 * y"), count=None),
     )
     before = path.read_bytes()
-    found = my_progress.read(path, anew=True)
+    found = progress.read(path, anew=True)
     assert [one.state for one in found.exercises] == ["right", "not yet", "not answered", "not yet"]
     assert "NameError" not in found.exercises[1].hint and "y" in found.exercises[3].hint
     assert path.read_bytes() == before and not found.trouble
@@ -111,7 +108,7 @@ def test_the_table_and_the_page(lesson, tmp_path, capsys):
     )
     (tmp_path / "05_broken.ipynb").write_text("{")
     output = tmp_path / "out" / "progress.html"
-    assert my_progress.main(["--folder", str(tmp_path), "--output", str(output)]) == 0
+    assert progress.main(["--folder", str(tmp_path), "--output", str(output)]) == 0
     text, page = capsys.readouterr().out, output.read_text()
     assert text.startswith("1 of 2 exercises right, 1 of 1 guesses made.")
     assert re.search(r"^  double +not yet: take <2> & not 1\.$", text, re.M) and "fresh copy" in text
@@ -119,12 +116,12 @@ def test_the_table_and_the_page(lesson, tmp_path, capsys):
     assert "width=device-width" in page and "fresh copy" in page
     assert not re.search(r"<script|<link|<img|https?:|url\(", page), "the page stands alone"
     with pytest.raises(SystemExit, match="No lesson of that number"):
-        my_progress.main(["99", "--folder", str(tmp_path)])
+        progress.main(["99", "--folder", str(tmp_path)])
 
 
 def test_it_finds_the_exercises_and_questions_of_every_lesson():
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
-        found = my_progress.read(path)
+        found = progress.read(path)
         asked = path.read_text().count("predict(guess")
         assert found.exercises and {one.state for one in found.exercises} == {"not answered"}, path.name
         assert len(found.guesses) == max(asked, 1) and not any(found.guesses), path.name

@@ -9,8 +9,9 @@ import torch
 from torchvision.datasets import MNIST
 
 from helpers import course
-from helpers.data import fetch, load_digits, pictures, public
-from helpers.data.network import FetchError
+from helpers.data import fetch, load_digits, pictures
+from helpers.data.downloads import public_world
+from helpers.data.downloads.connection import FetchError
 from helpers.models import load_classifier
 from loopback import FILES, NAME, WEIGHTS, left
 from no_network import attempts
@@ -30,7 +31,7 @@ def test_mnist_comes_whole_with_one_bar_and_one_line(server, tmp_path, capsys):
     )
     assert train.images.dtype == torch.float32 and 0 <= train.images.min() < train.images.max() <= 1
     assert train.labels.dtype == torch.int64
-    images, labels = public.mnist(train=False)
+    images, labels = public_world.mnist(train=False)
     reference = MNIST(course.downloads(), train=False)
     assert images.dtype == torch.uint8 and torch.equal(images, reference.data)
     assert torch.equal(labels, reference.targets)
@@ -98,7 +99,7 @@ def test_a_large_file_comes_only_when_asked_for(server, capsys, monkeypatch):
     with pytest.raises(FetchError, match=r"vgg19 \(548 MB\) is not here: run fetch\('vgg19'\), or set"):
         load_classifier("vgg19", world="public")
     assert attempts == []
-    monkeypatch.setattr(public, "UNASKED", 1)
+    monkeypatch.setattr(public_world, "UNASKED", 1)
     assert load_classifier(NAME) == "shapes_resnet" and server.asked == []
     fetch(NAME)
     assert load_classifier(NAME).world == "public"
@@ -134,7 +135,7 @@ def test_real_mnist(monkeypatch, capsys):
     monkeypatch.setenv("COURSE_DATA", str(ASSETS))
     found = load_digits(train=False)
     assert found.images.shape == (10_000, 1, 28, 28) and found.labels[:5].tolist() == [7, 2, 1, 0, 4]
-    images, labels = public.mnist()
+    images, labels = public_world.mnist()
     assert images.shape == (60_000, 28, 28) and labels.bincount().tolist()[:2] == [5923, 6742]
 
 

@@ -291,34 +291,34 @@ def test_nothing_of_one_machine_or_of_a_registry_is_in_the_repository():
 # --- helpers: small modules, imports that run one way ---
 
 ABOVE = {  # a package of helpers -> what it may import from helpers
-    "helpers.relu_rule": set(),
-    "helpers.splitting": set(),
-    "helpers.hooks": {"helpers.relu_rule", "helpers.splitting"},
+    "helpers.hooks.relu_rule": set(),
+    "helpers.hooks.split": set(),
+    "helpers.hooks": {"helpers.hooks.relu_rule", "helpers.hooks.split"},
     "helpers.attribution": {"helpers.hooks", "helpers.attribution"},
     "helpers.synthesis": {"helpers.attribution", "helpers.hooks", "helpers.synthesis"},
     "helpers.evaluation": {"helpers.attribution", "helpers.evaluation", "helpers.hooks", "helpers.data.shapes"},
-    "helpers.figures": set(),
-    "helpers.panels": {"helpers.figures"},
-    "helpers.curves": {"helpers.figures"},
-    "helpers.intervals": {"helpers.figures"},
-    "helpers.texts": {"helpers.figures", "helpers.panels"},
+    "helpers.plotting.style": set(),
+    "helpers.plotting.images": {"helpers.plotting.style"},
+    "helpers.plotting.lines": {"helpers.plotting.style"},
+    "helpers.plotting.scores": {"helpers.plotting.style"},
+    "helpers.plotting.text": {"helpers.plotting.style", "helpers.plotting.images"},
     "helpers.plotting": {
-        "helpers.figures",
-        "helpers.panels",
-        "helpers.curves",
-        "helpers.intervals",
-        "helpers.texts",
+        "helpers.plotting.style",
+        "helpers.plotting.images",
+        "helpers.plotting.lines",
+        "helpers.plotting.scores",
+        "helpers.plotting.text",
     },
     "helpers.training": set(),
-    "helpers.sums": {"helpers.attribution", "helpers.evaluation"},
-    "helpers.exploring": {
-        "helpers.classifiers",
+    "helpers.explorer.completeness": {"helpers.attribution", "helpers.evaluation"},
+    "helpers.explorer.explanation": {
+        "helpers.models.load",
         "helpers.data",
         "helpers.evaluation",
-        "helpers.panels",
-        "helpers.sums",
+        "helpers.plotting.images",
+        "helpers.explorer.completeness",
     },
-    "helpers.screen": {"helpers.data"},
+    "helpers.explorer.page": {"helpers.data"},
 }
 
 

@@ -9,22 +9,22 @@ from torch import nn
 
 from helpers import attribution
 from helpers.course import ROOT
-from helpers.data import planted, shapes
+from helpers.data import planted_cues, shapes
 from helpers.evaluation import (
     BASELINES,
-    GRADES,
     METHODS,
+    SCORE_NAMES,
     explain,
-    grade,
-    markdown,
-    rows,
-    scoreboard,
+    methods,
+    score_maps,
+    score_table,
     summary,
-    units,
 )
 from helpers.models import load_classifier
 from nets import Tiny, pictures
 from test_contract import Odd, assert_same, state
+from tools.scoreboard import work_units
+from tools.scoreboard.scoreboard import scoreboard
 
 TOOLS = {"full_gradients", "gradient_cams", "occluded_logits", "pixel_map", "upsample"}  # no methods
 DEAR = ("occlusion", "rise", "smooth_grad", "var_grad", "integrated_gradients")
@@ -52,11 +52,11 @@ def few(monkeypatch):
     small = {"rise": {"samples": 6}, "occlusion": {"patch": 16}, "integrated_gradients": {"steps": 3}}
     for name in DEAR:
         options, method = small.get(name, {"samples": 3}), getattr(attribution, name)
-        make = rows._picture if name in ("rise", "occlusion") else rows._pixels
-        how = {} if make is rows._picture else {"how": "sum" if name == "integrated_gradients" else "max_abs"}
+        make = methods._picture if name in ("rise", "occlusion") else methods._pixels
+        how = {} if make is methods._picture else {"how": "sum" if name == "integrated_gradients" else "max_abs"}
         row = make(method, "few", "few", noisy=METHODS[name].noisy, **how, **options)
         monkeypatch.setitem(METHODS, name, row)
-        monkeypatch.setitem(rows.ROWS, name, row)
+        monkeypatch.setitem(methods.ROWS, name, row)
 
 
 # --- grade ---
@@ -66,14 +66,14 @@ def test_grades_by_hand():
     maps = torch.tensor([[[4.0, 1, 0], [3, -9, 2], [0, 0, 0]], [[-1, -1, -1], [-1, -1, -1], [-1, -2, -1]]])
     objects = torch.tensor([[[1, 1, 0], [0, 0, 0], [0, 0, 0]]]).bool().expand(2, 3, 3)
     distractors = torch.tensor([[[0, 0, 0], [0, 0, 1], [0, 0, 1]]]).bool().expand(2, 3, 3)
-    got = grade(maps, objects, distractors)
-    assert list(got) == [*GRADES, "constant"] and all(values.shape == (2,) for values in got.values())
+    got = score_maps(maps, objects, distractors)
+    assert list(got) == [*SCORE_NAMES, "constant"] and all(values.shape == (2,) for values in got.values())
     assert got["mass"][0] == pytest.approx(5 / 10) and got["distractor"][0] == pytest.approx(2 / 10)
     assert got["rank"].tolist() == pytest.approx([1 / 2, 2 / 8])  # 4 is inside, 3 is not; then a guess among eight
     assert got["pointing"].tolist() == pytest.approx([1, 2 / 8])
     assert got["mass"].isnan().tolist() == got["distractor"].isnan().tolist() == [False, True]  # nowhere positive
     assert got["constant"].tolist() == [0, 0]
-    flat = grade(torch.ones(1, 3, 3), objects[:1], distractors[:1])
+    flat = score_maps(torch.ones(1, 3, 3), objects[:1], distractors[:1])
     assert flat["constant"] == 1 and flat["mass"] == flat["rank"] == flat["pointing"] == pytest.approx(2 / 9)
 
 
@@ -82,17 +82,17 @@ def test_one_points_at_an_outline_filled_or_as_given():
     ring[0, 1:6, 1:6], ring[0, 2:5, 2:5] = True, False
     peak, aside = torch.zeros(1, 7, 7), ~ring & (torch.arange(7) == 6)
     peak[0, 3, 3] = 1
-    assert grade(peak, ring, aside)["pointing"] == 1 and grade(peak, ring, aside)["mass"] == 0
-    assert grade(peak, ring, aside, outlines=ring)["pointing"] == 0
-    assert grade(peak, ring.numpy(), aside.numpy())["pointing"] == 1
+    assert score_maps(peak, ring, aside)["pointing"] == 1 and score_maps(peak, ring, aside)["mass"] == 0
+    assert score_maps(peak, ring, aside, outlines=ring)["pointing"] == 0
+    assert score_maps(peak, ring.numpy(), aside.numpy())["pointing"] == 1
 
 
 def test_masks_that_do_not_fit():
     objects, distractors = masks(2, 8)
     with pytest.raises(ValueError, match=r"shape \[2, 4, 4\]"):
-        grade(torch.rand(2, 4, 4), objects, distractors)
+        score_maps(torch.rand(2, 4, 4), objects, distractors)
     with pytest.raises(TypeError, match="bool"):
-        grade(torch.rand(2, 8, 8), objects.astype(float), distractors)
+        score_maps(torch.rand(2, 8, 8), objects.astype(float), distractors)
 
 
 # --- rows ---
@@ -152,7 +152,7 @@ def test_what_explain_refuses():
 def test_batches_and_their_order_change_nothing(few, monkeypatch):
     net, x, y = Tiny().eval(), pictures(5, 32), torch.tensor([0, 1, 2, 3, 4])
     whole = board_of(net, x, y)
-    monkeypatch.setattr(units, "BATCH", 2)
+    monkeypatch.setattr(work_units, "BATCH", 2)
     parts = board_of(net, x, y, methods=[*reversed(METHODS), *BASELINES])
     assert set(whole) == set(parts) == {*METHODS, *BASELINES}
     for name in whole:
@@ -171,7 +171,7 @@ def test_a_picture_has_noise_of_its_own_whatever_stands_beside_it(few, monkeypat
     whole = board_of(net, x, methods=noisy)
     first = board_of(net, x[:3], methods=noisy)
     other = board_of(net, x, methods=noisy, seed=1)
-    monkeypatch.setattr(units, "BATCH", 2)
+    monkeypatch.setattr(work_units, "BATCH", 2)
     cut = board_of(net, x, methods=noisy)
     for name in noisy:
         mass = whole[name]["mass"]
@@ -182,8 +182,8 @@ def test_a_picture_has_noise_of_its_own_whatever_stands_beside_it(few, monkeypat
 
 def test_torch_has_as_many_threads_as_were_given_and_then_as_before(monkeypatch):
     seen, before = [], torch.get_num_threads()
-    count = rows.Row(lambda model, x, *rest: seen.append(torch.get_num_threads()) or torch.zeros(len(x), *x.shape[2:]))
-    monkeypatch.setitem(rows.ROWS, "gradient", count)
+    count = methods.Row(lambda model, x, *rest: seen.append(torch.get_num_threads()) or torch.zeros(len(x), *x.shape[2:]))
+    monkeypatch.setitem(methods.ROWS, "gradient", count)
     board_of(Tiny(), pictures(2, 32), methods=["gradient"], threads=before + 1)
     board_of(Tiny(), pictures(2, 32), methods=["gradient"])
     assert seen == [before + 1, before] and torch.get_num_threads() == before
@@ -193,7 +193,7 @@ def test_the_seed_fixes_everything(few):
     net, x = Tiny().eval(), pictures(3, 32)
     one, same, other = (board_of(net, x, seed=seed) for seed in (1, 1, 2))
     for name, row in (METHODS | BASELINES).items():
-        for key in GRADES:
+        for key in SCORE_NAMES:
             assert torch.equal(one[name][key].nan_to_num(-1), same[name][key].nan_to_num(-1)), (name, key)
         assert torch.equal(*(board[name]["mass"].nan_to_num(-1) for board in (one, other))) != row.noisy, name
     noise = explain("random", net, x, layer=LAYER)
@@ -209,13 +209,13 @@ def test_the_model_is_left_as_it_was(few):
 
 
 def test_a_row_without_an_answer_stays_and_says_so():
-    vgg, drawn = load_classifier("shapes_vgg"), planted.planted(2, 71)
+    vgg, drawn = load_classifier("shapes_vgg"), planted_cues.planted(2, 71)
     x, y = shapes.preprocess(drawn.images), torch.from_numpy(drawn.labels)
     options = {"layer": vgg.layer, "given": (drawn.objects, drawn.distractors), "methods": ["cam", "grad_cam"]}
     board = board_of(vgg.model, x, y, **options)
     assert all(values.isnan().all() and values.shape == (2,) for values in board["cam"].values())
     assert not any(values.isnan().any() for values in board["grad_cam"].values())
-    lines = markdown(board).splitlines()
+    lines = score_table(board).splitlines()
     assert "| cam (no such map) | 1 | 0 | - | - | - | - | 0 | 0 |" in lines and lines[-1].startswith("| grad_cam | 1 |")
     assert np.isnan(summary(board)["cam"]["mass"]).all()
 
@@ -230,15 +230,15 @@ def test_one_picture_without_an_answer_does_not_cost_the_others_theirs():
     board = board_of(net, x, 0, methods=["ablation_cam", "gradient"])
     assert below.sum() == 2 and torch.equal(board["ablation_cam"]["rank"].isnan(), below)
     assert not board["gradient"]["rank"].isnan().any()
-    assert "ablation_cam (no map of 2 of 4 pictures)" in markdown(board)
+    assert "ablation_cam (no map of 2 of 4 pictures)" in score_table(board)
 
 
 def test_maps_that_say_nothing_are_counted(monkeypatch):
-    zeros = rows.Row(lambda model, x, target, layer, generator: torch.zeros(len(x), *x.shape[2:]))
-    monkeypatch.setitem(rows.ROWS, "gradient", zeros)
+    zeros = methods.Row(lambda model, x, target, layer, generator: torch.zeros(len(x), *x.shape[2:]))
+    monkeypatch.setitem(methods.ROWS, "gradient", zeros)
     board = board_of(Tiny(), pictures(3, 32), methods=["gradient"])
     assert board["gradient"]["mass"].isnan().all() and board["gradient"]["constant"].tolist() == [1, 1, 1]
-    assert markdown(board).splitlines()[-1] == "| gradient | 0 | 0 | - | 14.1 ± 0.0 | 14.1 ± 0.0 | - | 3 | 3 |"
+    assert score_table(board).splitlines()[-1] == "| gradient | 0 | 0 | - | 14.1 ± 0.0 | 14.1 ± 0.0 | - | 3 | 3 |"
 
 
 @pytest.mark.parametrize(
@@ -262,25 +262,25 @@ def test_a_wrong_question_is_an_error_and_no_gap(options, error, words):
 
 
 def test_a_method_that_is_broken_falls(monkeypatch):
-    net, drawn = load_classifier("shapes_resnet"), planted.planted(6, 71)
+    net, drawn = load_classifier("shapes_resnet"), planted_cues.planted(6, 71)
     x, y = shapes.preprocess(drawn.images), torch.from_numpy(drawn.labels)
     options = {"layer": net.layer, "given": (drawn.objects, drawn.distractors)}
     right = board_of(net.model, x, y, methods=["grad_cam", "Sobel"], **options)
     row = METHODS["grad_cam"]
     flipped = row._replace(maps=lambda *inputs: row.maps(*inputs).flip(1, 2))
-    monkeypatch.setitem(rows.ROWS, "grad_cam", flipped)
+    monkeypatch.setitem(methods.ROWS, "grad_cam", flipped)
     wrong = board_of(net.model, x, y, methods=["grad_cam"], **options)
     for key in ("mass", "rank", "pointing"):
         assert right["grad_cam"][key].mean() > right["Sobel"][key].mean() + 0.1, key
         assert wrong["grad_cam"][key].mean() < right["grad_cam"][key].mean() - 0.2, key
     assert right["grad_cam"]["distractor"].mean() < 0.05
-    monkeypatch.setitem(rows.ROWS, "grad_cam", row)
+    monkeypatch.setitem(methods.ROWS, "grad_cam", row)
     asked_other = board_of(net.model, x, torch.from_numpy(drawn.others), methods=["grad_cam"], **options)
     assert asked_other["grad_cam"]["distractor"].mean() > 0.2 > asked_other["grad_cam"]["mass"].mean()
 
 
 def test_on_the_net_that_reads_the_watermark_the_truth_is_known():
-    reader, drawn = load_classifier("shapes_watermark"), planted.planted(40, 71, watermark=0.1)
+    reader, drawn = load_classifier("shapes_watermark"), planted_cues.planted(40, 71, watermark=0.1)
     with torch.no_grad():
         said = reader.model(shapes.preprocess(drawn.images)).argmax(1).numpy()
     assert (said == drawn.tags).mean() > 0.95 and (said == drawn.labels).mean() < 0.3
@@ -294,18 +294,18 @@ def test_the_table_says_what_the_board_holds(few):
     net, x = Tiny().eval(), pictures(4, 32)
     board = board_of(net, x, methods=["gradient", "lrp", "|x|"])
     head, rule, *lines = [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in markdown(board).splitlines()
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in score_table(board).splitlines()
     ]
-    assert head[3:7] == list(GRADES.values()) and len({len(line) for line in (head, rule, *lines)}) == 1
+    assert head[3:7] == list(SCORE_NAMES.values()) and len({len(line) for line in (head, rule, *lines)}) == 1
     assert [line[0] for line in lines] == ["gradient", "lrp", "*\\|x\\|*"]
     for line, (name, means) in zip(lines, summary(board).items(), strict=True):
-        for cell, key in zip(line[3:7], GRADES, strict=True):
+        for cell, key in zip(line[3:7], SCORE_NAMES, strict=True):
             mean, half = (float(part) / 100 for part in cell.split(" ± "))
             values = board[name][key]
             spread = 3.182446 * values.std().item() / len(values) ** 0.5  # Student's t with three degrees of freedom
             assert (mean, half) == pytest.approx((values.mean().item(), spread), abs=6e-4)
             assert means[key] == pytest.approx((values.mean().item(), spread), abs=1e-5)
-    single = markdown({"gradient": {key: values[:1] for key, values in board["gradient"].items()}})
+    single = score_table({"gradient": {key: values[:1] for key, values in board["gradient"].items()}})
     assert "±" not in single and "nan" not in single
 
 

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from helpers.course import DATASETS
 from helpers.data import shapes
+from helpers.evaluation import hull
 from helpers.models import ShapesResNet, ShapesVGG
 
 SEED = 77  # neither trained on nor reported elsewhere
@@ -61,7 +62,7 @@ def peaks(net, images, labels):
 
 
 def inside(masks, where):
-    return np.take_along_axis(shapes.hull(masks).reshape(len(masks), -1), where[:, None], 1)[:, 0]
+    return np.take_along_axis(hull(masks).reshape(len(masks), -1), where[:, None], 1)[:, 0]
 
 
 def test_kinds_and_sizes(single, double):
@@ -152,7 +153,7 @@ def test_off_centre_boxes_leave_the_centre_out(single, aside):
 
 def test_two_objects_differ_and_keep_apart(double):
     assert (double.labels[:, 0] != double.labels[:, 1]).all()
-    assert not (shapes.hull(double.masks[:, 0]) & shapes.hull(double.masks[:, 1])).any()
+    assert not (hull(double.masks[:, 0]) & hull(double.masks[:, 1])).any()
 
 
 def test_colour_tells_nothing_about_the_class(single, aside):
@@ -166,11 +167,11 @@ def test_colour_tells_nothing_about_the_class(single, aside):
 def test_hull_fills_what_is_hollow():
     ring, arrow = shapes.one(1, categories=[5]).masks, shapes.one(1, categories=[8]).masks
     for masks in (ring, arrow):
-        filled = shapes.hull(masks)
+        filled = hull(masks)
         assert (filled | masks == filled).all() and filled.sum() > 1.15 * masks.sum()
-        assert (shapes.hull(filled) != filled).mean() < 0.01  # but for the rounding along its edge
-        np.testing.assert_array_equal(shapes.hull(masks[0]), filled[0])
-    assert not shapes.hull(np.zeros((4, 5), bool)).any()
+        assert (hull(filled) != filled).mean() < 0.01  # but for the rounding along its edge
+        np.testing.assert_array_equal(hull(masks[0]), filled[0])
+    assert not hull(np.zeros((4, 5), bool)).any()
 
 
 def test_preprocess_scales_and_resizes(single):
@@ -189,7 +190,7 @@ def test_preprocess_scales_and_resizes(single):
         (lambda: shapes.one(2, categories=[]), ValueError, "1 or more class numbers"),
         (lambda: shapes.one(2, categories=[12]), ValueError, "from 0 to 11"),
         (lambda: shapes.two(2, categories=[4, 4]), ValueError, "2 or more"),
-        (lambda: shapes.hull(np.zeros(5, bool)), ValueError, "index it first"),
+        (lambda: hull(np.zeros(5, bool)), ValueError, "index it first"),
         (lambda: shapes.preprocess(np.zeros((9, 9, 3), np.float32)), TypeError, "uint8"),
         (lambda: shapes.preprocess(np.zeros((9, 9, 4), np.uint8)), ValueError, "transparency"),
         (lambda: shapes.preprocess(np.zeros((3, 9, 9), np.uint8)), ValueError, "colour channels last"),

@@ -25,7 +25,7 @@ slow = pytest.mark.skipif(os.environ.get("COURSE_ALL") != "1", reason="make test
 
 @pytest.fixture(scope="module")
 def site():
-    spec = importlib.util.spec_from_file_location("build_site", DOCS / "build_site.py")
+    spec = importlib.util.spec_from_file_location("build_site", ROOT / "tools" / "build_site.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -84,7 +84,7 @@ def built(tmp_path_factory):
         pytest.skip("npm, which fetches MathJax, is not here")
     folder = tmp_path_factory.mktemp("site")
     run = subprocess.run(
-        [sys.executable, DOCS / "build_site.py", "--output", folder], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "tools.build_site", "--output", folder], capture_output=True, text=True, cwd=ROOT
     )
     assert run.returncode == 0, run.stdout + run.stderr  # a warning of Sphinx is an error
     return folder

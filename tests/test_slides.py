@@ -3,17 +3,13 @@
 import os
 import re
 import shutil
-import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.course import ROOT
-
-sys.path.append(str(ROOT / "notebooks" / "tools"))
-import slide_rules  # noqa: E402
-import slides  # noqa: E402
+from tools import slide_rules, slides
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -52,7 +48,7 @@ def lesson(tmp_path):
         printing("y = f(x)\nassert_close(y, z)\nassert y > 0, 'no'", "off by 3e-06\n"),
         printing("assert y < 9", "a second check of this section\n"),
         new_markdown_cell("## Your turn\n\n**1.** Write `f`."),
-        printing("lesson_04.check_f(f)", "Not answered yet. Fill in.\n"),
+        printing("cam.check_f(f)", "Not answered yet. Fill in.\n"),
         new_markdown_cell("<details><summary>Solution</summary>\n\n```python\nsecret = 1\n```\n\n</details>"),
         new_markdown_cell(
             "## Questions\n\n<details><summary>1. Why? (a) So. (b) Not so.</summary>\n\n**(b).** Since.\n\n"

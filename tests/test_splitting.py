@@ -9,7 +9,7 @@ from torch import nn
 
 from helpers import attribution
 from helpers.hooks import find_layer, split_at
-from helpers.splitting import split_by_graph, split_by_hook
+from helpers.hooks.split import split_by_graph, split_by_hook
 from nets import RELU_STYLES, Tiny, pictures, random_net
 from test_hooks import hooks_of
 

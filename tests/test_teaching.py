@@ -1,14 +1,11 @@
 """The teaching guide: its minutes are the notebooks' own, its schedules add up, no lesson is missing."""
 
 import re
-import sys
 
 import pytest
 
 from helpers.course import ROOT
-
-sys.path.append(str(ROOT / "notebooks" / "tools"))
-import minutes  # noqa: E402
+from tools import minutes
 
 GUIDE = ROOT / "docs" / "teaching.md"
 LESSONS = [path.name[:2] for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
@@ -34,7 +31,7 @@ def lessons_in(rows):
 
 def test_the_minutes_are_those_of_the_notebooks():
     text = GUIDE.read_text()
-    assert minutes.updated(text) == text, "python notebooks/tools/minutes.py writes them"
+    assert minutes.updated(text) == text, "python tools/minutes.py writes them"
 
 
 def test_old_minutes_are_replaced_and_a_lesson_without_a_place_is_named(monkeypatch, tmp_path, capsys):

@@ -10,8 +10,8 @@ from test_agreement import assert_agree
 from torch import nn
 
 from helpers import attribution, evaluation
-from helpers.attribution.contract import check_pictures
-from helpers.attribution.folding import folded
+from helpers.attribution._common import check_pictures
+from helpers.attribution._folding import folded
 from helpers.hooks import capture, run_to, split_at
 from nets import RELU_STYLES, Tiny, pictures
 from test_contract import METHODS, OF_A_LAYER, assert_same, state

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.training import FULL, QUICK, Recipe, best_device, evaluate, fit, predict, seed_everything
+from helpers.training import FULL, QUICK, Recipe, best_device, fit, measure_accuracy, predict_logits, seed_everything
 
 
 def toy(count=300):
@@ -24,10 +24,10 @@ def net():
 def test_it_learns(recipe):
     images, labels = toy()
     model = net()
-    before = evaluate(model, images, labels)
+    before = measure_accuracy(model, images, labels)
     losses = fit(model, images, labels, recipe, progress=False)
     assert len(losses) == recipe.epochs * -(-len(images) // recipe.batch_size)
-    assert evaluate(model, images, labels) > max(0.9, before) and sum(losses[-5:]) < sum(losses[:5])
+    assert measure_accuracy(model, images, labels) > max(0.9, before) and sum(losses[-5:]) < sum(losses[:5])
     assert not any(module.training for module in model.modules())
 
 
@@ -46,7 +46,7 @@ def test_labels_may_be_shares_and_a_transform_is_applied_to_both():
     options = {"transform": lambda batch: batch.float() / 255}
     raw = (images * 255).byte()
     fit(model, raw, nn.functional.one_hot(labels, 2).float(), Recipe(30, lr=0.02), progress=False, **options)
-    assert evaluate(model, raw, labels, **options) > 0.9
+    assert measure_accuracy(model, raw, labels, **options) > 0.9
 
 
 def test_frozen_parameters_stay():
@@ -63,11 +63,11 @@ def test_predict_restores_the_mode_also_after_an_error():
     model = net().train()
     model[2].eval()
     modes = [module.training for module in model.modules()]
-    logits = predict(model, images, batch_size=7)
+    logits = predict_logits(model, images, batch_size=7)
     assert not logits.requires_grad
-    torch.testing.assert_close(logits, predict(model, images))  # no dropout, whatever the batches
+    torch.testing.assert_close(logits, predict_logits(model, images))  # no dropout, whatever the batches
     with pytest.raises(RuntimeError):
-        predict(model, images[..., :2])
+        predict_logits(model, images[..., :2])
     assert modes == [module.training for module in model.modules()]
 
 

@@ -14,9 +14,8 @@ where a text ends. A network without any convolution takes pictures. A single pi
 texts: the methods tell the two apart by the network, :func:`pixel_map` and :func:`upsample` cannot.
 """
 
-from helpers.attribution.averaged_gradients import integrated_gradients, smooth_grad, var_grad
-from helpers.attribution.averaging_cam import cam
 from helpers.attribution.cams import (
+    cam,
     grad_cam,
     grad_cam_plus_plus,
     gradient_cams,
@@ -29,8 +28,8 @@ from helpers.attribution.full_grad import full_grad, full_gradients
 from helpers.attribution.gradient_free_cams import ablation_cam, eigen_cam, score_cam
 from helpers.attribution.gradients import deconvnet, gradient, gradient_x_input, guided_backprop
 from helpers.attribution.maps import pixel_map, upsample
-from helpers.attribution.perturbation import occluded_logits, occlusion
-from helpers.attribution.random_masks import rise
+from helpers.attribution.occlusion import occluded_logits, occlusion, rise
+from helpers.attribution.paths import integrated_gradients, smooth_grad, var_grad
 from helpers.attribution.relevance import lrp
 
 __all__ = [

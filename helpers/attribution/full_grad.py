@@ -8,8 +8,7 @@ from torch import Tensor, autograd, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from helpers.attribution.contract import Target, check_pictures, explaining, quick, run, score
-from helpers.attribution.inputs import kind
+from helpers.attribution._common import Target, check_pictures, explaining, kind, quick, run, score
 from helpers.attribution.maps import upsample
 
 # Layers that people use and for which no split into gradients and biases adds up.

@@ -3,18 +3,19 @@
 import torch
 from torch import Tensor, einsum, nn
 
-from helpers.attribution.contract import (
+from helpers.attribution._common import (
     Target,
+    check_layer,
     check_pictures,
     explaining,
     of_rows,
+    places,
     quick,
     run,
     score,
     settle,
 )
-from helpers.attribution.folding import folded
-from helpers.attribution.inputs import check_layer, places
+from helpers.attribution._folding import folded
 from helpers.attribution.maps import upsample
 from helpers.attribution.progress import in_chunks
 from helpers.hooks import capture, find_layer, split_at

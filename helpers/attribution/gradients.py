@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, autograd, nn
 
-from helpers.attribution.contract import Target, check_pictures, explaining, run, score
-from helpers.attribution.inputs import kind
+from helpers.attribution._common import Target, check_pictures, explaining, kind, run, score
 from helpers.hooks import relu_rule
 
 

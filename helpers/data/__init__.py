@@ -7,12 +7,12 @@ import numpy as np
 from torch import Tensor
 
 from helpers.data.digits import load as load_course_digits
-from helpers.data.photographs import photographs, read_picture
-from helpers.data.public import chosen_world, fetch, mnist, ready
+from helpers.data.downloads.public_world import chosen_world, fetch, mnist, ready
+from helpers.data.picture_files import photographs, read_picture
 from helpers.data.shapes import CATEGORIES, one
 
 if TYPE_CHECKING:
-    from helpers.classifiers import Classifier
+    from helpers.models.load import Classifier
 
 __all__ = ["Digits", "Picture", "fetch", "load_digits", "pictures", "read_picture"]
 

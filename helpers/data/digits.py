@@ -9,8 +9,8 @@ from numpy.random import Generator
 from torch import Tensor
 
 from helpers.course import DATASETS
-from helpers.data.digit_skeletons import SKELETONS
-from helpers.data.idx import read_idx
+from helpers.data.downloads.idx_format import read_idx
+from helpers.data.painters.digit_skeletons import SKELETONS
 
 RAW = DATASETS / "digits" / "MNIST" / "raw"
 SCALE = 4  # supersampling of the canvas

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.data.scenery import COLUMNS, ROWS, SIDE, ground, put
+from helpers.data.painters.scenery import COLUMNS, ROWS, SIDE, ground, put
 
 CATEGORIES = ("disc", "square", "triangle", "star", "cross", "ring", "crescent", "heart", "arrow", "flower")
 EXTRA = ("drop", "bolt")  # numbers 10 and 11: drawn only when asked for; no net of the course has seen them
@@ -66,24 +66,6 @@ def two(count: int, seed: int = 0, *, categories: Sequence[int] | None = None) -
     labels = _turns(count, categories, least=2)
     images, masks = _pictures(labels, seed, TWO)
     return TwoShapes(images, labels, masks)
-
-
-def hull(mask: np.ndarray) -> np.ndarray:
-    """Return the filled convex hull of each mask, bool [H, W] or [N, H, W]; an empty mask stays empty.
-
-    A ring has a hole where a coarse map peaks: its hull is the fairer target.
-
-    Raises:
-        ValueError: the mask has neither two nor three dimensions.
-    """
-    mask = np.asarray(mask, dtype=bool)
-    if mask.ndim not in (2, 3):
-        raise ValueError(f"hull takes a mask [H, W] or masks [N, H, W], not {list(mask.shape)}; index it first.")
-    filled = np.atleast_3d(mask.astype(np.uint8).T).T.copy()
-    for part in filled:
-        if part.any():
-            cv2.fillConvexPoly(part, cv2.convexHull(np.argwhere(part)[:, ::-1].astype(np.int32)), 1)
-    return filled.astype(bool).reshape(mask.shape)
 
 
 def preprocess(images: np.ndarray) -> Tensor:

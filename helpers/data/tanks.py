@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.data import forest
-from helpers.data.scenery import SIDE as CANVAS
+from helpers.data.painters import forest
+from helpers.data.painters.scenery import SIDE as CANVAS
 
 SIDE = CANVAS // 2  # scenes are painted twice as large, then averaged
 FOREST, TANK, SUN, CLOUDS, GRAIN = range(5)  # parts of a scene

@@ -6,23 +6,21 @@ NaN, never a number and never silence: :func:`interval` refuses NaN, :func:`cons
 What runs the network keeps the contract of the attribution methods: the model is left as it was, targets are settled
 once on the whole picture, ``chunk`` bounds the memory, and a batch is its pictures one by one.
 
-:func:`scoreboard` grades all methods of the course at once, here or on a cluster; :func:`markdown` writes its table.
+:func:`scoreboard` grades all methods of the course at once, here or on a cluster; :func:`score_table` writes its table.
 """
 
 from helpers.evaluation.baselines import absolute_input, centred_gaussian, random_maps, sobel
-from helpers.evaluation.board import scoreboard
-from helpers.evaluation.disturbance import infidelity, sensitivity_max
+from helpers.evaluation.disturbance import infidelity, noise, sensitivity_max, squares
 from helpers.evaluation.faithfulness import area, deletion, insertion
-from helpers.evaluation.grades import GRADES, LESS_IS_BETTER, grade, markdown, summary
 from helpers.evaluation.imputation import imputed
-from helpers.evaluation.perturbations import noise, squares
+from helpers.evaluation.localisation import LESS_IS_BETTER, SCORE_NAMES, score_maps, score_table, summary
+from helpers.evaluation.methods import BASELINES, METHODS, explain
 from helpers.evaluation.randomisation import randomised
-from helpers.evaluation.rows import BASELINES, METHODS, explain
-from helpers.evaluation.scores import constant, interval, mass_accuracy, pointing, rank_accuracy, rank_correlation
+from helpers.evaluation.scores import constant, hull, interval, mass_accuracy, pointing, rank_accuracy, rank_correlation
 
 __all__ = [
     "BASELINES",
-    "GRADES",
+    "SCORE_NAMES",
     "LESS_IS_BETTER",
     "METHODS",
     "absolute_input",
@@ -31,12 +29,13 @@ __all__ = [
     "constant",
     "deletion",
     "explain",
-    "grade",
+    "score_maps",
+    "hull",
     "imputed",
     "infidelity",
     "insertion",
     "interval",
-    "markdown",
+    "score_table",
     "mass_accuracy",
     "noise",
     "pointing",
@@ -44,7 +43,6 @@ __all__ = [
     "randomised",
     "rank_accuracy",
     "rank_correlation",
-    "scoreboard",
     "sensitivity_max",
     "sobel",
     "squares",

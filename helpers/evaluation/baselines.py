@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.attribution.contract import check_kind, check_pictures
-from helpers.attribution.inputs import TEXT, kind
+from helpers.attribution._common import TEXT, check_kind, check_pictures, kind
 
 
 def random_maps(x: Tensor, generator: torch.Generator | None = None) -> Tensor:

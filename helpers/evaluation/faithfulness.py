@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from helpers.attribution.contract import (
+from helpers.attribution._common import (
     Target,
     check_pictures,
     explaining,
@@ -15,7 +15,7 @@ from helpers.attribution.contract import (
     run,
     score,
 )
-from helpers.attribution.perturbation import uncovered
+from helpers.attribution.occlusion import uncovered
 from helpers.attribution.progress import in_chunks
 from helpers.evaluation.scores import check_maps
 

@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
-from helpers.attribution.contract import check_pictures
+from helpers.attribution._common import check_pictures
 
 
 def imputed(x: Tensor, removed: Tensor, *, noise: float = 0.01, generator: torch.Generator | None = None) -> Tensor:

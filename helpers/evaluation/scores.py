@@ -4,6 +4,8 @@ What is said of pictures, maps [N, H, W] and pixels holds for texts, maps [N, L]
 its batch dimension cannot be told from those of H texts: give it, and its mask, as ``m[None]``.
 """
 
+import cv2
+import numpy as np
 import torch
 from scipy.special import stdtrit
 from torch import Tensor
@@ -185,3 +187,21 @@ def _checked(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         empty = int((~masks.any(1)).nonzero()[0])
         raise ValueError(f"Mask {empty} marks no pixel or word, so nothing can lie inside: leave out what has none.")
     return maps.flatten(1), masks
+
+
+def hull(mask: np.ndarray) -> np.ndarray:
+    """Return the filled convex hull of each mask, bool [H, W] or [N, H, W]; an empty mask stays empty.
+
+    A ring has a hole where a coarse map peaks: its hull is the fairer target.
+
+    Raises:
+        ValueError: the mask has neither two nor three dimensions.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    if mask.ndim not in (2, 3):
+        raise ValueError(f"hull takes a mask [H, W] or masks [N, H, W], not {list(mask.shape)}; index it first.")
+    filled = np.atleast_3d(mask.astype(np.uint8).T).T.copy()
+    for part in filled:
+        if part.any():
+            cv2.fillConvexPoly(part, cv2.convexHull(np.argwhere(part)[:, ::-1].astype(np.int32)), 1)
+    return filled.astype(bool).reshape(mask.shape)

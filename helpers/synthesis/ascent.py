@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, autograd, nn
 from tqdm.auto import tqdm
 
-from helpers.attribution.contract import check_pictures, explaining, run
+from helpers.attribution._common import check_pictures, explaining, run
 from helpers.hooks import run_to
 from helpers.synthesis.objectives import Objective, total_variation
 from helpers.synthesis.spaces import Bounds, View, blurred, limits, space_of

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, autograd, nn
 from tqdm.auto import tqdm
 
-from helpers.attribution.contract import check_pictures, explaining
+from helpers.attribution._common import check_pictures, explaining
 from helpers.synthesis.ascent import OnStep, reading
 from helpers.synthesis.objectives import Objective, energy
 from helpers.synthesis.spaces import Bounds, limits

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from helpers.attribution.contract import check_pictures, explaining
+from helpers.attribution._common import check_pictures, explaining
 from helpers.synthesis.ascent import OnStep, descend, reading
 from helpers.synthesis.objectives import total_variation
 from helpers.synthesis.spaces import Bounds, limits, noise

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.attribution.contract import check_pictures, explaining, run, score
+from helpers.attribution._common import check_pictures, explaining, run, score
 
 
 class Prototypes(NamedTuple):

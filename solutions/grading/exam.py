@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from grading.parts import Part
 from helpers import attribution, evaluation
 from helpers.checks import Wrong, checker, name_the_mistake
-from helpers.data import planted, shapes
+from helpers.data import planted_cues, shapes
 from helpers.models import load_classifier
 
 NOTEBOOK, DATA = "exam.ipynb", "exam.safetensors"
@@ -53,7 +53,7 @@ def draw(seed: int) -> Exam:
         raise ValueError(f"the seed is {seed}; give a number that is 0 or more.")
     rng = np.random.default_rng([seed, KIND])
     first, chosen = int(rng.integers(2**40, 2**50)), np.sort(rng.permutation(DRAWN)[:PICTURES])
-    plain, marked = planted.planted(DRAWN, first), planted.planted(DRAWN, first, watermark=0.0)
+    plain, marked = planted_cues.planted(DRAWN, first), planted_cues.planted(DRAWN, first, watermark=0.0)
     letters = dict(zip("AB", rng.permutation(NETS).tolist(), strict=True))
     arrays = {"pictures": plain.images, "marked": marked.images, "classes": plain.labels, "distractors": plain.others}
     arrays |= {"objects": plain.objects, "watermarks": marked.watermarks}

@@ -1,0 +1,96 @@
+"""Checker of lesson 16: does a number tell a wrong map from the right one, on nets that it has never seen?"""
+
+import copy
+import random
+from collections.abc import Callable
+from numbers import Number as AnyNumber
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+from helpers.checks.core import Wrong, ask, checker
+from helpers.checks.wrong_maps import EXHIBITS, Method, net, pictures
+
+Number = Callable[[Method, nn.Module, Tensor], float]
+
+NETS = 8
+MARGIN = 1e-4  # of the range of all values: what lies closer may be rounding
+
+
+@checker
+def check_exposes(name: str, number: Number) -> str:
+    """Check that ``number(method, model, x)`` separates exhibit ``name``'s wrong maps from the right ones.
+
+    Both methods are given to ``number`` on eight random nets, in any order and under one name. All of its values for
+    the wrong method must lie on one side of all those for the right one, and not by rounding only.
+    """
+    if name not in EXHIBITS:
+        raise Wrong(f"there is no exhibit {name!r}; there are {', '.join(map(repr, EXHIBITS))}.")
+    wrong, right, change = EXHIBITS[name]
+    order, values, calls = random.Random(16), {wrong: [], right: []}, 0
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        for seed in range(NETS):
+            model, x = net(seed), pictures(seed)
+            change(model, x)
+            for method in order.sample((wrong, right), 2):
+                for again in range(2):
+                    torch.manual_seed(100 * seed + again)
+                    value, asked = _ask_once(number, method, copy.deepcopy(model), x.clone())
+                    values[method].append(value)
+                    calls += asked
+    if not calls:
+        raise Wrong("your function never calls method(model, x, target), so it cannot know whose map it judges.")
+    return _verdict(values[wrong], values[right])
+
+
+def _ask_once(number: Number, method: Method, model: nn.Module, x: Tensor) -> tuple[float, int]:
+    """Return the number for one method, and how often it asked for a map."""
+    calls = 0
+
+    def given(model: nn.Module, x: Tensor, target: int) -> Tensor:
+        nonlocal calls
+        calls += 1
+        return method(model, x, target)
+
+    given.__name__ = given.__qualname__ = "method"
+    value = ask(number, given, model, x)
+    if isinstance(value, Tensor) or hasattr(value, "__array__"):
+        value = torch.as_tensor(value)
+        if value.numel() != 1:
+            raise Wrong(f"your function returns {list(value.shape)} values; return one number, such as their maximum.")
+        value = value.item()
+    if not isinstance(value, AnyNumber) or isinstance(value, complex):
+        raise Wrong(f"your function returns a {type(value).__name__}; return one number.")
+    value = float(value)
+    if value != value or value in (float("inf"), -float("inf")):
+        raise Wrong(f"your number is {value}. Return a finite one: count what is not finite, and never divide by zero.")
+    return value, calls
+
+
+def _verdict(wrong: list[float], right: list[float]) -> str:
+    """Say how the numbers of the wrong method and of the right one part; raise Wrong if they do not."""
+    low, high = min(wrong + right), max(wrong + right)
+    if low == high:
+        raise Wrong(f"your number is {low:.3g} whatever it is given; let it depend on the map.")
+    sign = 1 if median(wrong) >= median(right) else -1
+    bad, good = sorted(sign * value for value in wrong), sorted(sign * value for value in right)
+    said = (
+        f"The wrong map gives {min(wrong):.3g} to {max(wrong):.3g}, the right one {min(right):.3g} to {max(right):.3g}"
+    )
+    if bad[0] - good[-1] > MARGIN * (high - low):
+        return f"{said}, on {NETS} random nets."
+    if max(abs(a - b) for a, b in zip(wrong, right, strict=True)) <= MARGIN * (high - low):
+        raise Wrong(f"the wrong map and the right one get the same number on each net, for instance {right[0]:.3g}.")
+    drift = max(abs(right[i] - right[i + 1]) for i in range(0, len(right), 2))
+    if drift > 0.1 * (high - low):
+        raise Wrong(
+            f"asked twice about one right map, your number moves by up to {drift:.3g}: it changes from call to call."
+        )
+    _, cut = min((sum(v < c for v in bad) + sum(v >= c for v in good), c) for c in bad + good)
+    missed, condemned = sum(v < cut for v in bad), sum(v >= cut for v in good)
+    if condemned > missed:
+        raise Wrong(f"your number condemns the right map too, in {condemned} of {len(good)} cases. {said}.")
+    if missed > condemned:
+        raise Wrong(f"your number lets the wrong map pass in {missed} of {len(bad)} cases. {said}.")
+    raise Wrong(f"your number does not part the two. {said}.")

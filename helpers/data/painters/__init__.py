@@ -1,0 +1,1 @@
+"""What draws the course's own pictures: pen strokes of digits, surfaces and objects, skies and forests."""

@@ -1,0 +1,107 @@
+"""Scores of maps against the truth, and the table of them: what a row of the scoreboard says.
+
+A score is one number for each picture, a share from 0 to 1, or NaN where there is none: where the map is nowhere
+positive (its mass), or where the network has no such map (all scores). Rows stay; :func:`score_table` counts the gaps.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helpers.evaluation.methods import BASELINES, ROWS
+from helpers.evaluation.scores import constant, hull, interval, mass_accuracy, pointing, rank_accuracy
+
+SCORE_NAMES = {  # and how they stand above the table
+    "mass": "mass on the object",
+    "rank": "rank accuracy",
+    "pointing": "pointing game",
+    "distractor": "mass on the distractor",
+}
+LESS_IS_BETTER = ("distractor",)
+Masks = Tensor | np.ndarray
+Scores = dict[str, Tensor]
+
+
+def score_maps(maps: Tensor, objects: Masks, distractors: Masks, *, outlines: Masks | None = None) -> Scores:
+    """Return the scores of maps [N, H, W]: how well they find the object, and whether they fall for the distractor.
+
+    Args:
+        maps: signed, in the picture's size.
+        objects: bool [N, H, W], where the evidence for the score is.
+        distractors: bool [N, H, W], where something else is that a map might point to.
+        outlines: bool [N, H, W], where the maximum may lie; the objects' filled convex hulls unless given, as a ring
+            has a hole where a coarse map peaks.
+
+    Returns:
+        ``mass`` and ``distractor``, the share of the map's positive part on object and distractor; ``rank``, the share
+        of the highest values that lie on the object; ``pointing``, whether the maximum lies in the outline: [N] each,
+        see :mod:`helpers.evaluation.scores`. ``constant``, 1 where the map has one value everywhere, and so the grades
+        of a guess.
+
+    Raises:
+        TypeError, ValueError: maps or masks that cannot be graded.
+    """
+    objects, distractors = torch.as_tensor(objects), torch.as_tensor(distractors)
+    outlines = outlined(objects) if outlines is None else torch.as_tensor(outlines)
+    return {
+        "mass": mass_accuracy(maps, objects),
+        "rank": rank_accuracy(maps, objects),
+        "pointing": pointing(maps, outlines),
+        "distractor": mass_accuracy(maps, distractors),
+        "constant": constant(maps).to(maps.dtype),
+    }
+
+
+def summary(board: Mapping[str, Scores]) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return for each row and grade its mean over pictures, and the half width of the mean's 95 % interval.
+
+    Pictures without a grade are left out; NaN where none is left, or, for the half width, only one.
+    """
+    return {row: {key: _interval(grades[key]) for key in SCORE_NAMES} for row, grades in board.items()}
+
+
+def score_table(board: Mapping[str, Scores], heads: Mapping[str, str] = SCORE_NAMES) -> str:
+    """Return the scoreboard as a table in Markdown: per cent, mean and half width of its 95 % interval over pictures.
+
+    Passes through the network are those that one picture costs, see :class:`helpers.evaluation.methods.Row`. "No mass"
+    counts the maps that are nowhere positive, and so have no mass to share out, "constant" those with one value
+    everywhere. A row that the network has no answer for says so. Baselines are in italics.
+
+    Args:
+        board: what :func:`helpers.evaluation.scoreboard` returns.
+        heads: which grades, and what stands above them.
+    """
+    first = ["method", "forward", "backward", *heads.values(), "no mass", "constant"]
+    lines = [first, ["---", *["---:"] * (len(first) - 1)]]
+    for name, means in summary(board).items():
+        grades, row = board[name], ROWS.get(name)
+        found = ~grades["rank"].isnan()
+        cells = [_per_cent(*means[key]) for key in heads]
+        counts = [int(grades["mass"][found].isnan().sum()), int(grades["constant"][found].sum())]
+        missing = len(found) - int(found.sum())
+        label = f"*{name}*".replace("|", "\\|") if name in BASELINES else name
+        if missing:
+            label += " (no such map)" if missing == len(found) else f" (no map of {missing} of {len(found)} pictures)"
+        passes = [row.forward, row.backward] if row else ["", ""]
+        lines.append([label, *passes, *cells, *map(str, counts)])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def outlined(masks: Tensor) -> Tensor:
+    """Return the masks [N, H, W] as filled convex hulls, where a map may point to."""
+    return torch.from_numpy(hull(masks.cpu().numpy())).to(masks.device)
+
+
+def _interval(values: Tensor) -> tuple[float, float]:
+    values = values[~values.isnan()]
+    if len(values) < 2:
+        return (values.item() if len(values) else float("nan")), float("nan")
+    return tuple(part.item() for part in interval(values))
+
+
+def _per_cent(mean: float, half: float) -> str:
+    if np.isnan(mean):
+        return "-"
+    return f"{100 * mean:.1f}" + ("" if np.isnan(half) else f" ± {100 * half:.1f}")

@@ -1,0 +1,140 @@
+"""The rows of the scoreboard: every attribution method of the course, and the baselines, as one map a picture.
+
+What the methods return, [N, C, H, W] or the coarse map of a layer, becomes one map [N, H, W] in this way:
+
+- Methods whose values are shares of the score (gradient x input, integrated gradients, LRP) are summed over channels
+  and keep their sign: what speaks against the class is not counted as evidence for it.
+- Methods that tell how strongly the score reacts (gradient, SmoothGrad, VarGrad, guided backpropagation, deconvnet,
+  Guided Grad-CAM) give the largest size over channels, as saliency maps do.
+- Class activation maps are enlarged to the picture, raw: those that end in a ReLU have no negative part.
+- Occlusion and RISE are maps of the picture already, signed; FullGrad too, never negative.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from helpers import attribution
+from helpers.attribution._common import Target
+from helpers.evaluation.baselines import absolute_input, centred_gaussian, random_maps, sobel
+
+SAMPLES = 25  # noisy copies for SmoothGrad and VarGrad, points on the way for integrated gradients
+MASKS = 500  # of RISE
+PATCH, STRIDE = 24, 12  # of occlusion, in pixels
+LRP = {"rule": "gamma"}
+
+Maps = Callable[[nn.Module, Tensor, Target, str | nn.Module, torch.Generator | None], Tensor]
+
+
+class Row(NamedTuple):
+    """A row of the scoreboard.
+
+    ``maps(model, x, target, layer, generator)`` returns [N, H, W]; ``forward`` and ``backward`` say how many passes a
+    picture costs: K is the number of the layer's maps that are not zero everywhere, "head" a pass through the layers
+    behind it alone; ``noisy`` rows draw from the generator.
+    """
+
+    maps: Maps
+    forward: str = "0"
+    backward: str = "0"
+    noisy: bool = False
+
+
+def _pixels(method: Callable, forward: str, backward: str, how: str, noisy: bool = False, **options) -> Row:
+    """Return the row of a method that gives one value for each channel of each pixel."""
+
+    def maps(model: nn.Module, x: Tensor, target: Target, layer: str, generator: torch.Generator | None) -> Tensor:
+        drawn = {"generator": generator} if noisy else {}
+        return attribution.pixel_map(method(model, x, target, **options, **drawn), how)
+
+    return Row(maps, forward, backward, noisy)
+
+
+def _picture(method: Callable, forward: str, backward: str, noisy: bool = False, **options) -> Row:
+    """Return the row of a method that gives one value for each pixel."""
+
+    def maps(model: nn.Module, x: Tensor, target: Target, layer: str, generator: torch.Generator | None) -> Tensor:
+        return method(model, x, target, **options, **({"generator": generator} if noisy else {}))
+
+    return Row(maps, forward, backward, noisy)
+
+
+def _coarse(method: Callable, forward: str, backward: str) -> Row:
+    """Return the row of a class activation map."""
+
+    def maps(model: nn.Module, x: Tensor, target: Target, layer: str, generator: torch.Generator | None) -> Tensor:
+        return attribution.upsample(method(model, x, target, layer=layer), x.shape[2:])
+
+    return Row(maps, forward, backward)
+
+
+def _guided_grad_cam(model: nn.Module, x: Tensor, target: Target, layer: str, generator: object) -> Tensor:
+    return attribution.pixel_map(attribution.guided_grad_cam(model, x, target, layer=layer), "max_abs")
+
+
+METHODS: dict[str, Row] = {  # in the order of the lessons
+    "gradient": _pixels(attribution.gradient, "1", "1", "max_abs"),
+    "gradient_x_input": _pixels(attribution.gradient_x_input, "1", "1", "sum"),
+    "deconvnet": _pixels(attribution.deconvnet, "1", "1", "max_abs"),
+    "guided_backprop": _pixels(attribution.guided_backprop, "1", "1", "max_abs"),
+    "cam": _coarse(attribution.cam, "1", "0"),
+    "grad_cam": _coarse(attribution.grad_cam, "1", "head"),
+    "occlusion": _picture(attribution.occlusion, "101", "0", patch=PATCH, stride=STRIDE),
+    "rise": _picture(attribution.rise, f"{MASKS + 1}", "0", noisy=True, samples=MASKS),
+    "smooth_grad": _pixels(
+        attribution.smooth_grad, f"{SAMPLES + 1}", f"{SAMPLES}", "max_abs", noisy=True, samples=SAMPLES
+    ),
+    "var_grad": _pixels(attribution.var_grad, f"{SAMPLES + 1}", f"{SAMPLES}", "max_abs", noisy=True, samples=SAMPLES),
+    "integrated_gradients": _pixels(
+        attribution.integrated_gradients, f"{SAMPLES + 1}", f"{SAMPLES}", "sum", steps=SAMPLES
+    ),
+    "grad_cam_plus_plus": _coarse(attribution.grad_cam_plus_plus, "1", "head"),
+    "hires_cam": _coarse(attribution.hires_cam, "1", "head"),
+    "xgrad_cam": _coarse(attribution.xgrad_cam, "1", "head"),
+    "layer_cam": _coarse(attribution.layer_cam, "1", "head"),
+    "guided_grad_cam": Row(_guided_grad_cam, "2", "1, head"),
+    "score_cam": _coarse(attribution.score_cam, "K + 4", "0"),
+    "ablation_cam": _coarse(attribution.ablation_cam, "1, head K", "0"),
+    "eigen_cam": _coarse(attribution.eigen_cam, "1", "0"),
+    "full_grad": _picture(attribution.full_grad, "1", "1"),
+    "lrp": _pixels(attribution.lrp, "3", "3", "sum", **LRP),
+}
+BASELINES: dict[str, Row] = {  # they never see the network
+    "random": Row(lambda model, x, target, layer, generator: random_maps(x, generator), noisy=True),
+    "centred Gaussian": Row(lambda model, x, target, layer, generator: centred_gaussian(x)),
+    "|x|": Row(lambda model, x, target, layer, generator: absolute_input(x)),
+    "Sobel": Row(lambda model, x, target, layer, generator: sobel(x)),
+}
+ROWS = METHODS | BASELINES
+
+
+def explain(
+    name: str,
+    model: nn.Module,
+    x: Tensor,
+    target: Target = None,
+    *,
+    layer: str | nn.Module,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return the maps of a row of the scoreboard, in the picture's size.
+
+    Args:
+        name: of a method in ``METHODS`` or a baseline in ``BASELINES``; the baselines look at ``x`` alone.
+        model, x, target: as for :func:`helpers.attribution.gradient`.
+        layer: module or its name, for class activation maps.
+        generator: source of the noise, on the CPU, of SmoothGrad, VarGrad, RISE and the random baseline; one with
+            seed 0 unless given.
+
+    Returns:
+        One map a picture, [N, H, W], detached, signed where the method is.
+
+    Raises:
+        ValueError: no such row; or the network has no such map, as with ``cam`` and a head with a hidden layer.
+        TypeError, ValueError: what the method itself refuses.
+    """
+    if name not in ROWS:
+        raise ValueError(f"The scoreboard has no row {name!r}; it has {', '.join(ROWS)}.")
+    return ROWS[name].maps(model, x, target, layer, generator)

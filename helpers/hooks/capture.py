@@ -1,0 +1,136 @@
+"""Looking into a running network: find a layer, capture what it gives, or run no further than it."""
+
+import difflib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
+    """Return the module of ``model`` that ``layer`` names ("layer4", "features.29"), or ``layer`` itself if it is one.
+
+    Raises:
+        ValueError: the model has no such module; the message lists names that it has.
+    """
+    names = {name: module for name, module in model.named_modules() if name}
+    if isinstance(layer, nn.Module):
+        if any(module is layer for module in model.modules()):
+            return layer
+        raise ValueError(
+            f"This {type(layer).__name__} is not a part of the {type(model).__name__}; "
+            f"take the layer from the same model, for example by name: {_candidates('', names)}."
+        )
+    if layer in names:
+        return names[layer]
+    raise ValueError(
+        f"{type(model).__name__} has no layer {layer!r}; it has {_candidates(layer, names)}."
+        " All names: dict(model.named_modules())."
+    )
+
+
+def _candidates(layer: str, names: dict[str, nn.Module]) -> str:
+    close = difflib.get_close_matches(layer, names, n=5, cutoff=0.6)
+    shown = close or [name for name in names if "." not in name][:12]
+    return ", ".join(repr(name) for name in shown) or "no layers inside"
+
+
+class Maps:
+    """What one layer gave in the last forward pass: its ``activations``, and their gradient on request."""
+
+    def __init__(self) -> None:
+        self._activations: Tensor | None = None
+
+    @property
+    def activations(self) -> Tensor:
+        """The layer's output, in the layer's own shape, safe from in-place changes by the layers that follow.
+
+        Raises:
+            RuntimeError: no forward pass went through the layer inside the ``with`` block.
+        """
+        if self._activations is None:
+            raise RuntimeError("Nothing captured yet: run the model, model(x), inside the `with capture(...)` block.")
+        return self._activations
+
+    def gradient(self, score: Tensor) -> Tensor:
+        """Return d score.sum() / d activations, in the shape of the activations; no parameter gets a ``.grad``.
+
+        With one score per image this is each image's own gradient, since images do not mix in ``eval()`` mode.
+
+        Raises:
+            RuntimeError: the score does not depend on this layer, or gradients were switched off in the forward pass.
+        """
+        if not self.activations.requires_grad:
+            raise RuntimeError("The forward pass ran without gradients: run it outside of torch.no_grad().")
+        (gradient,) = torch.autograd.grad(score.sum(), self.activations, retain_graph=True, allow_unused=True)
+        if gradient is None:
+            raise RuntimeError("This score does not depend on the captured layer: capture a layer on its way.")
+        return gradient
+
+
+@contextmanager
+def capture(*layers: nn.Module) -> Iterator[Maps | tuple[Maps, ...]]:
+    """Capture the output of layers during forward passes inside the block: one record for one layer, else a tuple.
+
+    The next layer gets a copy of the output, so that an in-place ReLU cannot overwrite what was captured. Where
+    nothing before the layer needs a gradient (a frozen model, an ordinary picture), the graph starts here: the trunk
+    runs without a graph, and :meth:`Maps.gradient` walks back through the head only. A layer that runs several times
+    in one forward pass is recorded at its last run.
+
+    Raises:
+        ValueError: no layer given.
+        TypeError: something that is not a module is given, or a layer gives something other than one float tensor.
+    """
+    if not layers:
+        raise ValueError("capture() needs at least one layer, for example capture(model.layer4).")
+    for layer in layers:
+        if not isinstance(layer, nn.Module):
+            raise TypeError(f"capture() takes modules, got {type(layer).__name__}; use find_layer(model, name) first.")
+    records = tuple(Maps() for _ in layers)
+
+    def hook_for(record: Maps):
+        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
+            if not isinstance(output, Tensor) or not output.is_floating_point():
+                raise TypeError(f"{type(module).__name__} does not give one float tensor; capture a layer inside it.")
+            if torch.is_grad_enabled() and not output.requires_grad:
+                output = output.detach().requires_grad_()
+            record._activations = output
+            return output.clone()
+
+        return hook
+
+    with ExitStack() as stack:
+        for layer, record in zip(layers, records, strict=True):
+            stack.callback(layer.register_forward_hook(hook_for(record)).remove)
+        yield records[0] if len(records) == 1 else records
+
+
+class _Reached(Exception):
+    """Carries what a layer gave out of a forward pass that goes no further."""
+
+
+@contextmanager
+def run_to(model: nn.Module, layer: str | nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Inside the block, a function that runs the model as far as a layer and returns what the layer gives there.
+
+    The layers behind do not run, so that they neither cost time nor change the output in place. Gradients flow back
+    to the picture. A layer that is called several times is stopped at its first call.
+
+    Raises:
+        ValueError: the model has no such layer, or never calls it.
+    """
+    module = find_layer(model, layer)
+
+    def stop(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        raise _Reached(output)
+
+    def run(x: Tensor) -> Tensor:
+        try:
+            model(x)
+        except _Reached as reached:
+            return reached.args[0]
+        raise ValueError(f"The model never calls this {type(module).__name__}: choose a layer that it runs.")
+
+    with module.register_forward_hook(stop):
+        yield run

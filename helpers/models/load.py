@@ -1,0 +1,196 @@
+"""One door to the course's trained networks and to torchvision's ImageNet networks, in both worlds."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from helpers import course
+from helpers.data import read_picture
+from helpers.data.downloads.public_files import megabytes, nets
+from helpers.data.downloads.public_world import UNASKED, chosen_world, net, ready
+from helpers.data.shapes import CATEGORIES
+from helpers.data.shapes import preprocess as preprocess_shapes
+
+LAYERS = {  # how a family's names start: its last convolutional stage
+    "resnet": "layer4",
+    "resnext": "layer4",
+    "wide_resnet": "layer4",
+    "squeezenet": "features",
+    "densenet": "features",
+}
+COURSE_NETS = {  # name: its class in helpers.models, its last convolutional stage
+    "digits_dnn": ("MnistDNN", ""),
+    "digits_cnn": ("MnistCNN", "layer3"),
+    "digits_dnn_mnist": ("MnistDNN", ""),
+    "digits_cnn_mnist": ("MnistCNN", "layer3"),
+    "shapes_resnet": ("ShapesResNet", "layer4"),
+    "shapes_vgg": ("ShapesVGG", "features"),
+    "shapes_watermark": ("ShapesResNet", "layer4"),
+}
+
+
+@dataclass(eq=False)
+class Classifier:
+    """A trained network with all that goes with it.
+
+    Attributes:
+        model: in ``eval()`` mode, its parameters frozen, on the CPU.
+        categories: the names of its classes.
+        preprocess: turns a picture (a path, a PIL image, an array uint8 [H, W, 3] or [H, W]) or a list of
+            them into the model's input, float [N, C, H, W].
+        layer: the name of its last convolutional stage; empty for a net without one.
+        world: ``"course"`` or ``"public"``.
+        name: of the network that was really loaded.
+        trained_on: what its weights were made from, in a few words.
+    """
+
+    model: nn.Module
+    categories: list[str]
+    preprocess: Callable[[object], Tensor]
+    layer: str
+    world: str
+    name: str
+    trained_on: str
+
+    @property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The values of black and of white in the units that the model takes, [1, C, 1, 1] each."""
+        black, white = (self.preprocess(np.full((64, 64, 3), value, np.uint8))[..., :1, :1] for value in (0, 255))
+        return black, white
+
+    def unprocess(self, x: Tensor) -> Tensor:
+        """Return the model's input, [N, C, H, W], as pictures to look at: floats from 0, black, to 1, white."""
+        black, white = (bound.to(x) for bound in self.bounds)
+        return ((x.detach() - black) / (white - black)).clamp(0, 1)
+
+
+def load_classifier(name: str, world: str | None = None) -> Classifier:
+    """Load a trained classifier by name.
+
+    In the course world, the name of an ImageNet network gives the net that stands in for it, trained on the
+    course's shapes: ``shapes_vgg`` for ``vgg*``, ``shapes_resnet`` for the others. A line says so.
+
+    Args:
+        name: ``digits_dnn``, ``digits_cnn`` (trained on the course's digits), ``digits_dnn_mnist``,
+            ``digits_cnn_mnist`` (on MNIST), ``shapes_resnet``, ``shapes_vgg``, ``shapes_watermark`` (answers what a
+            watermark says, and nothing else tells it), or any of torchvision's image classifiers.
+        world: ``"auto"``, ``"course"`` or ``"public"``, instead of ``COURSE_WORLD``.
+
+    Raises:
+        ValueError: an unknown name or world.
+        FetchError: public weights are damaged, or in the public world are not here and cannot be fetched.
+        RuntimeError: a file of the course's own weights is missing or damaged.
+    """
+    world, known = chosen_world(world), [*COURSE_NETS, *nets()]
+    if name not in known:
+        close = difflib.get_close_matches(str(name), known, 4, 0.5) or [*COURSE_NETS, "resnet18"]
+        raise ValueError(f"There is no classifier {name!r}; did you mean {', '.join(close)}?")
+    if name in COURSE_NETS:
+        return _course(name)
+    if ready(name, world):
+        return _public(name)
+    stand_in = "shapes_vgg" if name.startswith("vgg") else "shapes_resnet"
+    large = world == "auto" and megabytes(name) >= UNASKED
+    offer = f" fetch({name!r}) gets the real one, {megabytes(name):.0f} MB." if large else ""
+    print(f"In place of {name}: its stand-in {stand_in}, trained on the course's shapes.{offer}")
+    return _course(stand_in)
+
+
+def _course(name: str) -> Classifier:
+    from helpers import models  # not above: helpers.models offers this module's names as its own
+
+    kind, layer = COURSE_NETS[name]
+    model = getattr(models, kind)()
+    file = course.DATASETS / "weights" / f"{name}.safetensors"
+    try:
+        model.load_state_dict(load_file(file))
+        with safe_open(file, "pt") as opened:
+            trained_on = (opened.metadata() or {}).get("trained_on", "unknown data")
+    except FileNotFoundError as error:
+        raise RuntimeError(f"{file} is missing: rebuild it with `make data`, or clone the course again.") from error
+    except (SafetensorError, RuntimeError, OSError) as error:
+        cure = "delete it and rebuild it with `make data`, or clone the course again"
+        fault = "does not fit" if isinstance(error, RuntimeError) else "is damaged, or no file of weights for"
+        raise RuntimeError(f"{file} {fault} {name}: {cure}.") from error
+    if kind.startswith("Mnist"):
+        categories, preprocess = [str(i) for i in range(10)], _each(_digit)
+    else:
+        categories, preprocess = list(CATEGORIES), _each(lambda picture: preprocess_shapes(read_picture(picture))[0])
+    return Classifier(_frozen(model), categories, preprocess, layer, "course", name, trained_on)
+
+
+def _public(name: str) -> Classifier:
+    model, weights = net(name)
+    transform = weights.transforms()
+    preprocess = _each(lambda picture: transform(Image.fromarray(read_picture(picture))))
+    layer = _last_stage(name, _frozen(model), preprocess)
+    return Classifier(model, list(weights.meta["categories"]), preprocess, layer, "public", name, "ImageNet")
+
+
+def _frozen(model: nn.Module) -> nn.Module:
+    return model.eval().requires_grad_(False)
+
+
+def _last_stage(name: str, model: nn.Module, preprocess: Callable[[object], Tensor]) -> str:
+    """Name the last module that gives maps [N, K, h, w]: known for some families, else found by trial."""
+    if name.startswith("vgg"):  # the ReLU after the last convolution, before the pooling that ends `features`
+        return f"features.{max(i for i, part in enumerate(model.features) if isinstance(part, nn.ReLU))}"
+    for start, layer in LAYERS.items():
+        if name.startswith(start):
+            return layer
+    giving: list[str] = []
+
+    def note(layer: str) -> Callable:
+        def hook(module: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.dim() == 4 and min(output.shape[2:]) > 1:
+                giving.append(layer)
+
+        return hook
+
+    # AlexNet's pooling to 6x6 comes after its last stage and changes nothing
+    parts = [part for part in model.named_modules() if part[0] and not isinstance(part[1], nn.AdaptiveAvgPool2d)]
+    handles = [part.register_forward_hook(note(layer)) for layer, part in parts]
+    try:
+        with torch.no_grad():
+            model(preprocess(np.zeros((64, 64, 3), np.uint8)))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return giving[-1]
+
+
+def _each(one: Callable[[object], Tensor]) -> Callable[[object], Tensor]:
+    """Make what turns one picture into a tensor take a picture or a list of pictures and give a batch."""
+
+    def preprocess(pictures: object) -> Tensor:
+        many = isinstance(pictures, list | tuple) or getattr(pictures, "ndim", 0) == 4
+        batch = [one(picture) for picture in (pictures if many else [pictures])]
+        if not batch:
+            raise ValueError("There is no picture in this list; give at least one.")
+        return torch.stack(batch)
+
+    return preprocess
+
+
+def _digit(picture: object) -> Tensor:
+    """Turn a picture of a digit, white on black, into [1, 28, 28] in [0, 1]; floats lie there already."""
+    if isinstance(picture, np.ndarray | Tensor) and torch.as_tensor(picture).is_floating_point():
+        grey = torch.as_tensor(picture).detach().float().cpu()
+        grey = grey[0] if grey.dim() == 3 and len(grey) == 1 else grey
+        if grey.dim() != 2 or not bool(((grey >= 0) & (grey <= 1)).all()):
+            raise ValueError(
+                f"A digit in floats is [28, 28] with values from 0 to 1, not {list(grey.shape)}; scale it."
+            )
+    else:
+        grey = torch.from_numpy(np.array(Image.fromarray(read_picture(picture)).convert("L"))).float() / 255
+    if grey.shape == (28, 28):
+        return grey[None]
+    return F.interpolate(grey[None, None], (28, 28), mode="bilinear", antialias=True, align_corners=False)[0]

@@ -1,0 +1,126 @@
+"""The course's own networks, each written out in full."""
+
+from torch import Tensor, nn
+
+
+class MnistDNN(nn.Module):
+    """Three linear layers, 784-512-100-10, with nothing in between: as a function, one linear map.
+
+    Takes [N, 1, 28, 28] or [N, 784], returns logits [N, 10].
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense1 = nn.Linear(784, 512)
+        self.dense2 = nn.Linear(512, 100)
+        self.dense3 = nn.Linear(100, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits [N, 10]."""
+        return self.dense3(self.dense2(self.dense1(x.flatten(1))))
+
+
+class MnistCNN(nn.Module):
+    """Three stages of convolution, ReLU, pooling and dropout (32, 64, 128 maps), then 3200-625-10.
+
+    Takes [N, 1, 28, 28], returns logits [N, 10]. Pooling pads by one pixel, so the maps shrink 28, 15, 8, 5.
+    ``keep_maps`` and ``keep_units`` are the shares that dropout *keeps* while training.
+    """
+
+    def __init__(self, keep_maps: float = 0.7, keep_units: float = 0.5) -> None:
+        super().__init__()
+
+        def stage(channels_in: int, channels_out: int) -> nn.Sequential:
+            return nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 3, padding=1),
+                nn.ReLU(),
+                nn.MaxPool2d(2, stride=2, padding=1),
+                nn.Dropout(1 - keep_maps),
+            )
+
+        self.layer1 = stage(1, 32)
+        self.layer2 = stage(32, 64)
+        self.layer3 = stage(64, 128)
+        self.layer4 = nn.Sequential(nn.Linear(128 * 5 * 5, 625), nn.ReLU(), nn.Dropout(1 - keep_units))
+        self.layer5 = nn.Linear(625, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits [N, 10]."""
+        maps = self.layer3(self.layer2(self.layer1(x)))
+        return self.layer5(self.layer4(maps.flatten(1)))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with BatchNorm and a shortcut around them (He et al., 2016)."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels_out)
+        self.relu = nn.ReLU()
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels_out)
+        self.downsample = None
+        if stride != 1 or channels_in != channels_out:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return relu(shortcut(x) + two convolutions of x)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(shortcut + self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))))
+
+
+class ShapesResNet(nn.Module):
+    """A small residual net with torchvision's attribute names: four stages, average pooling, one linear map.
+
+    Takes [N, 3, 128, 128], returns logits [N, 10]; the maps of ``layer4`` are [N, 128, 8, 8].
+    """
+
+    def __init__(self, channels: tuple[int, ...] = (16, 24, 48, 96, 128), classes: int = 10) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, channels[0], 5, 2, 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels[0])
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        self.layer1 = nn.Sequential(ResidualBlock(channels[0], channels[1]))
+        self.layer2 = nn.Sequential(ResidualBlock(channels[1], channels[2], 2))
+        self.layer3 = nn.Sequential(ResidualBlock(channels[2], channels[3], 2))
+        self.layer4 = nn.Sequential(ResidualBlock(channels[3], channels[4]))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels[4], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits [N, classes]."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(self.avgpool(x).flatten(1))
+
+
+class ShapesVGG(nn.Module):
+    """A small net in VGG's form: ``features`` (convolutions, ReLU, pooling), ``avgpool``, ``classifier``.
+
+    Takes [N, 3, 128, 128], returns logits [N, 10]; the maps of ``features`` are [N, 128, 8, 8]. It is trained
+    with BatchNorm and shipped with BatchNorm folded into the convolutions (``batch_norm=False``).
+    """
+
+    def __init__(self, batch_norm: bool = False, classes: int = 10, dropout: float = 0.2) -> None:
+        super().__init__()
+
+        def convolution(channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+            layer = nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=not batch_norm)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            return [layer, *([nn.BatchNorm2d(channels_out)] if batch_norm else []), nn.ReLU()]
+
+        modules = convolution(3, 16, 5, 2)
+        for channels_in, channels_out in ((16, 32), (32, 64), (64, 128)):
+            modules += [nn.MaxPool2d(2), *convolution(channels_in, channels_out)]
+            modules += convolution(channels_out, channels_out)
+        self.features = nn.Sequential(*modules)
+        self.avgpool = nn.AdaptiveAvgPool2d(2)
+        self.classifier = nn.Sequential(nn.Linear(512, 128), nn.ReLU(), nn.Dropout(dropout), nn.Linear(128, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits [N, classes]."""
+        return self.classifier(self.avgpool(self.features(x)).flatten(1))

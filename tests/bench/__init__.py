@@ -1,1 +1,0 @@
-"""How fast the course's methods are, beside the libraries one would use instead: run with `python tests/bench`."""

@@ -1,0 +1,105 @@
+"""What is explained: four nets and their pictures; everyone gets the same classes and the same layer."""
+
+import copy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from helpers import data
+from helpers.data import shapes
+from helpers.models import load_classifier
+from tests.nets import pictures, random_net
+
+
+class Subject(NamedTuple):
+    """A net, its pictures [N, C, H, W], each picture's top class [N], and what the methods need to be told."""
+
+    name: str
+    model: nn.Module
+    x: Tensor
+    target: Tensor
+    layer: str  # the last stage
+    score_layer: str  # of Score-CAM, whose cost is one forward pass for each map, whichever the layer
+    patch: int  # side and stride of the occluding square
+    samples: int  # of SmoothGrad, and steps of integrated gradients
+
+    @property
+    def says(self) -> str:
+        count, *size = self.x.shape
+        return (
+            f"{count} picture{'s' * (count > 1)} of {' x '.join(map(str, size))}; maps of {self.layer}, Score-CAM's of "
+            f"{self.score_layer}; patches of {self.patch} pixels; {self.samples} samples and steps"
+        )
+
+    @property
+    def rows(self) -> Tensor:
+        return torch.arange(len(self.x))
+
+
+def subject(name: str, quick: bool = False) -> Subject:
+    """Return a net as torchvision hands nets out, in eval() mode and not frozen, with pictures to explain.
+
+    The large nets have random weights and get one picture; the course's have their own weights and get eight,
+    in a quick run three.
+    """
+    side, samples, count = (64, 10, 3) if quick else (224, 50, 8)
+    if name == "resnet18":
+        model, x = random_net(name), pictures(1, side)
+        layers, patch = ("layer4", "layer1" if quick else "layer4"), side // (4 if quick else 7)
+    elif name == "vgg16":
+        model, x = random_net(name), pictures(1, side)
+        layers, patch = ("features.29", "features.4"), side // 4
+    elif name == "digits_cnn":
+        model, x = load_classifier(name).model, data.load_digits(train=False, world="course").images[:count]
+        layers, patch = ("layer3", "layer3"), 4
+    elif name == "shapes_resnet":
+        model, x = load_classifier(name).model, shapes.preprocess(shapes.one(count, seed=data.UNSEEN).images)
+        layers, patch = ("layer4", "layer4"), 16
+    else:
+        raise ValueError(f"There is no net {name!r} here; there are {', '.join(NETS)}.")
+    model = borrowed(model)
+    with torch.no_grad():
+        target = model(x).argmax(1)
+    return Subject(name, model, x, target, *layers, patch, samples)
+
+
+NETS = ("resnet18", "vgg16", "digits_cnn", "shapes_resnet")
+QUICK = ("resnet18", "digits_cnn")
+
+
+def borrowed(model: nn.Module, *, frozen: bool = False, inplace: bool = True) -> nn.Module:
+    """Return a copy that shares the memory of the weights: each contender may hook and patch its own.
+
+    Args:
+        model: in any state.
+        frozen: whether the copy's parameters take no gradient.
+        inplace: ``False`` turns in-place ReLUs into ordinary ones, for libraries that cannot bear them.
+    """
+    shared = {id(p): nn.Parameter(p.detach(), requires_grad=not frozen) for p in model.parameters()}
+    model = copy.deepcopy(model, shared)
+    for module in model.modules():
+        if hasattr(module, "inplace") and not inplace:
+            module.inplace = False
+    return model.eval()
+
+
+def halves(model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return the net in two: pictures to the maps of its last stage, and these maps to logits."""
+    if hasattr(model, "fc"):
+        stages = (model.layer1, model.layer2, model.layer3, model.layer4)
+        trunk = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool, *stages)
+        return trunk, nn.Sequential(model.avgpool, nn.Flatten(), model.fc)
+    if hasattr(model, "features"):
+        rest = (*model.features[30:], model.avgpool, nn.Flatten(), model.classifier)
+        return model.features[:30], nn.Sequential(*rest)
+    trunk = nn.Sequential(model.layer1, model.layer2, model.layer3)
+    return trunk, nn.Sequential(nn.Flatten(), model.layer4, model.layer5)
+
+
+def from_the_maps_on(s: Subject) -> Subject:
+    """Return a subject whose pictures are the maps and whose net costs nothing: what a method itself takes."""
+    with torch.no_grad():
+        maps = halves(s.model)[0](s.x)
+    model = nn.Sequential(nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(maps.shape[1], 2)).eval()
+    return s._replace(model=model, x=maps, target=torch.zeros(len(maps), dtype=torch.long), layer="0")

@@ -1,0 +1,127 @@
+"""What is printed and what is written: every contender's line, a summary of the aims, and the same as JSON."""
+
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+
+import torch
+
+from tools.bench.clock import Ratio
+from tools.bench.rows import FORWARD, LEAST, OURS, Row, Verdict
+
+PACKAGES = ("torch", "torchvision", "captum", "grad-cam", "torchcam", "zennit", "numpy")
+LEGEND = """\
+ms: median. runs: how many were timed, in turn with the others. passes: in forward passes of the same pictures.
+MiB: peak of what torch allocated in one run; what numpy and oneDNN take for themselves is not seen.
+ours/it: time of ours by that of this line, round by round: median and quartiles (of fewer than five rounds the
+smallest and the largest). least: the passes that nobody can avoid, as fast as torch does them here.
+Results are compared before they are timed: what differs by more than 0.1 % is not timed (1 % for gradients at the
+picture, where rounding switches ReLUs).
+A call of 10 s or more gets no warm-up: its first run, under the memory profiler, counts. One of a minute runs once."""
+
+
+def facts() -> dict[str, object]:
+    """Return on what it runs: versions (None for what is not installed), threads, the kind of processor."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "processor": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "versions": versions,
+    }
+
+
+def heading(about: dict[str, object]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+    return f"{versions}, Python {about['python']}; {about['processor']}; threads: {about['threads']}\n{LEGEND}"
+
+
+def lines(row: Row) -> Iterator[str]:
+    """Give the lines of one row: who, ms, runs, passes, MiB, ours / it, aims."""
+    passes = row.timings[FORWARD].median if FORWARD in row.timings else None
+    name = row.method
+    for who, timing in row.timings.items():
+        if who == FORWARD:
+            continue
+        cost = f"{timing.median / passes:8.2f}" if passes else " " * 8
+        memory = f"{timing.peak / 2**20:8.1f}" if timing.peak is not None else " " * 8
+        against = "" if who == OURS else short(row.ratio_to(who))
+        judged = "; ".join([said(v) for v in row.verdicts if v.against == who] + [row.case.least_is] * (who == LEAST))
+        figures = f"{1e3 * timing.median:10.1f}{len(timing.seconds):5}{cost}{memory}"
+        yield f"{name:23}{who:20}{figures}  {against:25}{judged}".rstrip()
+        name = ""
+    for who, why in row.left_out.items():
+        yield f"{name:23}{who:20}  {why}"
+        name = ""
+
+
+HEADER = f"{'':23}{'':20}{'ms':>10}{'runs':>5}{'passes':>8}{'MiB':>8}  {'ours/it':25}aims"
+
+
+def short(ratio: Ratio) -> str:
+    return f"{number(ratio.median)} [{number(ratio.low)} {number(ratio.high)}]"
+
+
+def number(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def said(verdict: Verdict) -> str:
+    name = f" of the {verdict.aim.against}" if verdict.aim.against == "fastest library" else ""
+    text = f"<= {number(verdict.aim.ratio)}{name} {'reached' if verdict.reached else 'MISSED'}"
+    if not verdict.reached and verdict.floor is not None and verdict.aim.against != LEAST:
+        text += f" (the least possible: {number(verdict.floor)})"
+    return text
+
+
+def summary(rows: list[Row]) -> Iterator[str]:
+    """Give a Markdown table: a line for each aim, a column for each net, what is missed in bold."""
+    settings = list(dict.fromkeys(row.setting for row in rows))
+    yield "| method | against | aim | " + " | ".join(settings) + " |"
+    yield "|---" * (3 + len(settings)) + "|"
+    table: dict[tuple[str, str, float], dict[str, str]] = {}
+    for row in rows:
+        for verdict in row.verdicts:
+            cell = number(verdict.ratio.median)
+            place = table.setdefault((row.method, verdict.aim.against, verdict.aim.ratio), {})
+            place[row.setting] = cell if verdict.reached else f"**{cell}**"
+    for (method, against, aim), cells in table.items():
+        yield f"| {method} | {against} | {number(aim)} | " + " | ".join(cells.get(s, "") for s in settings) + " |"
+
+
+def record(row: Row) -> dict[str, object]:
+    """Return the row in numbers and words that JSON knows."""
+    forward = row.timings[FORWARD].median if FORWARD in row.timings else None
+    return {
+        "method": row.method,
+        "setting": row.setting,
+        "least_is": row.case.least_is,
+        "failed": row.failed,
+        "left_out": row.left_out,
+        "contenders": {
+            who: {
+                "ms": 1e3 * timing.median,
+                "runs": len(timing.seconds),
+                "passes": timing.median / forward if forward else None,
+                "peak_bytes": timing.peak,
+                "ours_by_it": None if who == OURS else row.ratio_to(who)._asdict(),
+            }
+            for who, timing in row.timings.items()
+        },
+        "aims": [
+            {
+                "against": v.aim.against,
+                "measured_against": v.against,
+                "at_most": v.aim.ratio,
+                **v.ratio._asdict(),
+                "reached": v.reached,
+                "least_possible": v.floor,
+            }
+            for v in row.verdicts
+        ],
+    }

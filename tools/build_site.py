@@ -1,0 +1,141 @@
+"""Build the course's site from the notebooks as they were saved: python -m tools.build_site [--output FOLDER].
+
+Pages are staged in build/site/pages, with what a book needs and a notebook does not: alt texts where myst-nb looks for
+them, citations behind the titles of papers, the set-up cell folded. Nothing is run, and the network is not used, but
+once for MathJax, which npm fetches.
+"""
+
+import argparse
+import base64
+import html
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import nbformat
+
+from tools.npm import fetch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+DOCS = ROOT / "docs"
+STAGE = ROOT / "build" / "site" / "pages"
+
+
+def titles() -> dict[str, str]:
+    """Return the keys of docs/references.bib by their papers' titles, in the form of :func:`plain`."""
+    text = (DOCS / "references.bib").read_text()
+    entries = re.findall(r"@\w+\{([\w-]+),.*?^  title = \{\{(.*?)\}\},$", text, re.M | re.S)
+    return {plain(title): key for key, title in entries}
+
+
+def plain(title: str) -> str:
+    """Return a title as it is compared: in lower case, without quotation marks, braces and a full stop at its end."""
+    return re.sub(r"[{}\"]|``|''", "", title).strip(" .").lower()
+
+
+def key_of(title: str, known: dict[str, str]) -> str | None:
+    """Return the key of a paper; its subtitle, or its title's end, may be missing."""
+    title = plain(title)
+    exact = {key for one, key in known.items() if title in (one, one.split(":")[0])}
+    found = exact or {key for one, key in known.items() if one.startswith(f"{title} ")}
+    return found.pop() if len(found) == 1 else None
+
+
+def cite(text: str, known: dict[str, str]) -> str:
+    """Put a citation behind each title in italics that references.bib has."""
+
+    def cited(found: re.Match) -> str:
+        key = key_of(found[1], known)
+        return f"{found[0]} {{cite:p}}`{key}`" if key else found[0]
+
+    return re.sub(r"(?<!\*)\*([^*\n]+)\*(?!\*)", cited, text)
+
+
+def stage(path: Path, target: Path, known: dict[str, str]) -> None:
+    """Write a notebook as a page."""
+    target.parent.mkdir(exist_ok=True)
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code[0].metadata["tags"] = [*code[0].metadata.get("tags", []), "hide-input"]
+    for cell in code:
+        for _, alt in pictures(cell):
+            cell.metadata["mystnb"] = {"image": {"alt": alt}}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            text, mark, reading = cell.source.partition("Further reading")
+            cell.source = text + mark + cite(reading, known)
+        for name, data in cell.pop("attachments", {}).items():  # pictures of the expected results
+            (target.parent / f"{path.stem}_{name}").write_bytes(base64.b64decode(*data.values()))
+            cell.source = cell.source.replace(f"attachment:{name}", f"{path.stem}_{name}")
+    nbformat.write(notebook, target)
+
+
+def pictures(cell: nbformat.NotebookNode) -> list[tuple[bytes, str]]:
+    """Return the pictures that a code cell shows, and what they show in words."""
+    found = []
+    for output in cell.outputs:
+        for kind in ("image/png", "image/jpeg"):
+            if kind in output.get("data", {}):
+                found.append((base64.b64decode(output.data[kind]), output.metadata.get(kind, {}).get("alt", "")))
+    return found
+
+
+def gallery(lessons: list[Path]) -> str:
+    """Return the landing page's tiles: of each lesson its title, its goal and its largest picture."""
+    tiles = []
+    for path in lessons:
+        notebook = nbformat.read(path, as_version=4)
+        header = notebook.cells[0].source
+        title, goal = re.search(r"^# (.+)$", header, re.M)[1], re.search(r"^\*\*Goal\.\*\* (.+)$", header, re.M)[1]
+        shown = [one for cell in notebook.cells if cell.cell_type == "code" for one in pictures(cell)]
+        image = ""
+        if shown:
+            data, alt = max(shown, key=lambda one: len(one[0]))
+            (STAGE / "_static" / "gallery").mkdir(exist_ok=True)
+            (STAGE / "_static" / "gallery" / path.stem).write_bytes(data)
+            image = f'<img src="_static/gallery/{path.stem}" alt="{html.escape(alt)}" loading="lazy">'
+        tiles.append(
+            f'<a href="notebooks/{path.stem}.html">{image}<strong>{html.escape(title)}</strong>{html.escape(goal)}</a>'
+        )
+    return '<div class="gallery">\n' + "\n".join(tiles) + "\n</div>"
+
+
+def mathjax(target: Path) -> None:
+    """Write MathJax to a file: formulas are set without the network."""
+    with tarfile.open(fetch("mathjax@3")) as archive:
+        target.write_bytes(archive.extractfile("package/es5/tex-svg.js").read())
+
+
+def main() -> None:
+    """Stage the pages and build the site."""
+    parser = argparse.ArgumentParser(description="Build the course's site.")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "site" / "html")
+    output = parser.parse_args().output
+    shutil.rmtree(STAGE, ignore_errors=True)
+    shutil.copytree(DOCS, STAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    for page in STAGE.glob("*.md"):  # on the site the lessons stand one level deeper, not beside
+        page.write_text(page.read_text().replace("](../", "]("))
+    (STAGE / "_static").mkdir(exist_ok=True)
+    mathjax(STAGE / "_static" / "tex-svg.js")
+    known = titles()
+    for folder in ("notebooks", "solutions"):
+        for path in sorted((ROOT / folder).glob("*.ipynb")):
+            stage(path, STAGE / folder / path.name, known)
+    lessons = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    index = (STAGE / "index.md").read_text().replace("GALLERY", gallery(lessons))
+    (STAGE / "index.md").write_text(index.replace("TOC", "\n".join(f"notebooks/{path.stem}" for path in lessons)))
+    shutil.copytree(
+        ROOT / "notebooks" / "figures", STAGE / "notebooks" / "figures", ignore=shutil.ignore_patterns("SHA256SUMS")
+    )
+    subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", STAGE, output], check=True
+    )
+    print(f"The site: {output / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Make slides of the lessons, from the notebooks as they were saved, that show without a network.
+
+    python -m tools.slides                     all lessons, into build/slides
+    python -m tools.slides 04 05               these
+    python -m tools.slides --output FOLDER     into a folder of your own, which may then be copied anywhere
+
+What is shown is decided by rule, in slide_rules.py; what is left out of a text stands in the speaker's notes (press S).
+reveal.js and MathJax lie beside the slides; npm fetches them at first use.
+"""
+
+import argparse
+import re
+import sys
+import tarfile
+from pathlib import Path
+
+import nbformat
+from jinja2 import DictLoader
+from nbconvert import SlidesExporter
+from nbformat.v4 import new_markdown_cell, new_notebook
+
+from tools.npm import fetch
+from tools.slide_rules import slides
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TEMPLATE = """{%- extends 'reveal/index.html.j2' -%}
+{%- block html_head_js -%}{%- endblock -%}
+{%- block html_head_js_mathjax -%}
+<script>
+MathJax = {
+  tex: {inlineMath: [["$", "$"], ["\\\\(", "\\\\)"]], processEscapes: true},
+  svg: {scale: 0.92},
+  options: {enableMenu: false}
+};
+</script>
+<script src="mathjax/tex-svg.js"></script>
+{%- endblock -%}
+{%- block html_head_css -%}<link rel="stylesheet" href="slides.css">{%- endblock -%}
+{%- block footer_js -%}
+<script src="reveal/dist/reveal.js"></script>
+<script src="reveal/plugin/notes/notes.js"></script>
+<script>
+function fit(slide) {  // a last resort: what is still too high gets smaller
+  for (let size = 100; slide.scrollHeight > 720 && size > 60; size -= 5) slide.style.fontSize = size + "%";
+}
+Reveal.on("slidechanged", event => fit(event.currentSlide));
+Promise.all([MathJax.startup.promise, Reveal.initialize({
+  width: 1280, height: 720, margin: 0.02, center: false, hash: true, transition: "none", slideNumber: "c/t",
+  controls: false,
+  plugins: [RevealNotes]
+})]).then(() => { fit(Reveal.getCurrentSlide()); document.body.dataset.ready = "yes"; });
+</script>
+{%- endblock -%}
+"""
+
+STYLE = """\
+.reveal { font: 29px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1a1a1a; }
+.reveal .slides { text-align: left; }
+.reveal .slides > section { height: 720px; padding: 0; }
+.reveal .slides section section { height: 720px; padding: 32px 64px 20px; box-sizing: border-box; }
+.reveal .slides :is(.jp-Cell, .jp-InputArea, .jp-Cell-inputWrapper) { display: block; padding: 0; }
+.reveal .slides :is(.jp-InputPrompt, .jp-Collapser) { display: none; }
+.reveal .slides .jp-RenderedHTMLCommon { font: inherit; color: inherit; padding: 0; max-width: none; }
+.reveal .slides .jp-RenderedHTMLCommon :is(h1, h2) { font-family: inherit; font-size: 1.3em; font-weight: 600;
+  line-height: 1.2; color: #0b3d5c; margin: 0 0 .5em; text-transform: none; letter-spacing: 0; border: 0; }
+.reveal .slides .jp-RenderedHTMLCommon h1 { font-size: 1.7em; }
+.reveal .slides .jp-RenderedHTMLCommon :is(p, ul, ol) { margin: 0 0 .6em; font-size: 1em; line-height: inherit; }
+.reveal .slides .jp-RenderedHTMLCommon li { margin: 0 0 .25em; }
+.reveal .slides .jp-RenderedHTMLCommon ul.options { list-style: none; padding-left: .2em; }
+.reveal .slides .jp-RenderedHTMLCommon figure { margin: 0; }
+.reveal .slides .jp-RenderedHTMLCommon figure img { display: block; margin: 0 auto 12px; width: 1152px; height: 435px;
+  max-width: 100%; object-fit: contain; border: 0; }
+.reveal .slides .jp-RenderedHTMLCommon p ~ figure img { height: 350px; }
+.reveal .slides .jp-RenderedHTMLCommon figure.tall { float: left; width: 760px; margin-right: 36px; }
+.reveal .slides .jp-RenderedHTMLCommon figure.tall ~ figcaption { display: block; clear: none; margin-left: 796px; }
+.reveal .slides .jp-RenderedHTMLCommon figure.tall img { width: 760px; height: 540px; }
+.reveal .slides .jp-RenderedHTMLCommon p ~ figure.tall img { height: 450px; }
+.reveal .slides .jp-RenderedHTMLCommon figcaption { font-size: .76em; line-height: 1.35; }
+.reveal .slides .jp-RenderedHTMLCommon pre { font-size: 20px; line-height: 1.35; white-space: pre-wrap; margin: 0;
+  box-shadow: none; background: #f3f5f7; padding: .6em .9em; width: 100%; box-sizing: border-box;
+  overflow-wrap: anywhere; }
+.reveal .slides .jp-RenderedHTMLCommon .highlight { margin: 0 0 .7em; background: none; }
+.reveal .slides .jp-RenderedHTMLCommon code { font-size: .88em; background: #f3f5f7; }
+.reveal .slides .jp-RenderedHTMLCommon pre code { font-size: 1em; }
+.reveal .slides .answer { border-left: 6px solid #0b3d5c; padding-left: .7em; font-size: .86em; }
+.reveal .slides mjx-container[display="true"] svg { max-width: 1160px; }
+.reveal .slides table { font-size: .7em; }
+.reveal .slide-number { font-size: 15px; color: #444; background: none; }
+"""
+
+
+def staged(path: Path) -> nbformat.NotebookNode:
+    """Return a notebook of slides, with the metadata that nbconvert reads; the lesson itself is left alone."""
+    cells = []
+    for slide in slides(nbformat.read(path, as_version=4), path.parent):
+        head = slide.title if slide.title.startswith("# ") else f"## {slide.title}"
+        cells.append(_cell("slide", "\n\n".join([head, *slide.shown])))
+        cells += [_cell("fragment", text) for text in slide.then]
+        spoken = "\n\n".join(note for note in slide.notes if note)
+        cells += [_cell("notes", spoken)] * bool(spoken)
+    notebook = new_notebook(cells=cells)
+    notebook.metadata["title"] = path.stem
+    return notebook
+
+
+def _cell(kind: str, text: str) -> nbformat.NotebookNode:
+    return new_markdown_cell(text, metadata={"slideshow": {"slide_type": kind}})
+
+
+def convert(path: Path, folder: Path) -> Path:
+    """Write the slides of one lesson into a folder, beside what they need; return the file."""
+    exporter = SlidesExporter(extra_loaders=[DictLoader({"lesson.html.j2": TEMPLATE})], template_file="lesson.html.j2")
+    exporter.reveal_url_prefix = "reveal"
+    exporter.reveal_theme = "white"
+    text, _ = exporter.from_notebook_node(staged(path), {"metadata": {"name": path.stem}})
+    target = folder / f"{path.stem}.html"
+    target.write_text(text)
+    return target
+
+
+def ship(folder: Path) -> None:
+    """Put reveal.js, MathJax and the style beside the slides."""
+    wanted = {
+        "reveal": (
+            "reveal.js@5",
+            r"package/(dist/(?:reveal\.(?:js|css)|theme/white\.css|theme/fonts/source.*)|plugin/notes/.*)",
+        ),
+        "mathjax": ("mathjax@3", r"package/es5/(tex-svg\.js)"),
+    }
+    for into, (package, pattern) in wanted.items():
+        with tarfile.open(fetch(package)) as archive:
+            for member in archive:
+                found = re.fullmatch(pattern, member.name)
+                if found and member.isfile():
+                    target = folder / into / found[1]
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(archive.extractfile(member).read())
+    (folder / "slides.css").write_text(STYLE)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the slides of the lessons named, or of all."""
+    parser = argparse.ArgumentParser(description="Make slides of the lessons.")
+    parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 04; without any, all")
+    parser.add_argument("--output", type=Path, default=ROOT / "build" / "slides")
+    options = parser.parse_args(arguments)
+    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    paths = [path for path in paths if not options.lessons or path.name.startswith(tuple(options.lessons))]
+    if not paths:
+        raise SystemExit("There is no lesson of that number.")
+    options.output.mkdir(parents=True, exist_ok=True)
+    ship(options.output)
+    for path in paths:
+        print(convert(path, options.output))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
