@@ -16,8 +16,8 @@ import torchvision.models
 from torchvision.datasets import MNIST
 
 from helpers import course
-from helpers.data.downloads import connection, public_world
-from helpers.data.downloads.idx_format import write_idx
+from helpers.data.fetched import connection, public_world
+from helpers.data.fetched.idx_format import write_idx
 
 NAME = "squeezenet1_1"
 WEIGHTS = torchvision.models.SqueezeNet1_1_Weights.IMAGENET1K_V1

@@ -13,7 +13,7 @@ from torchvision.datasets import MNIST
 
 from helpers.course import DATASETS, ROOT
 from helpers.data.digits import RAW, frame, generate, load
-from helpers.data.downloads.idx_format import read_idx, write_idx
+from helpers.data.fetched.idx_format import read_idx, write_idx
 from helpers.models import MnistCNN, MnistDNN
 from helpers.training import measure_accuracy
 

@@ -15,8 +15,8 @@ from torchvision.datasets import MNIST, utils
 
 from helpers import course
 from helpers.data import fetch, load_digits
-from helpers.data.downloads import connection, public_world
-from helpers.data.downloads.connection import FetchError
+from helpers.data.fetched import connection, public_world
+from helpers.data.fetched.connection import FetchError
 from helpers.models import load_classifier
 from loopback import FILES, NAME, WEIGHTS, full_disk, left, made_files
 

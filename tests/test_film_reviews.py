@@ -17,8 +17,8 @@ import torch
 from torchvision.datasets import utils
 
 from helpers.data import fetch
-from helpers.data.downloads import connection, film_reviews, public_world
-from helpers.data.downloads.connection import FetchError
+from helpers.data.fetched import connection, film_reviews, public_world
+from helpers.data.fetched.connection import FetchError
 from loopback import full_disk, left
 from no_network import attempts
 
@@ -144,7 +144,7 @@ def test_without_a_network_one_line_once(mirror, capfd, monkeypatch):
     start = time.monotonic()
     assert not public_world.ready("reviews", "auto") and not public_world.ready("reviews", "auto")
     assert time.monotonic() - start < 5
-    assert capfd.readouterr() == (f"No answer from the connection. {public_world.GOING_ON}\n", "")
+    assert capfd.readouterr() == (f"No answer from the network. {public_world.GOING_ON}\n", "")
     cure = r"reviews could not be fetched: no answer from index\.invalid\. Run fetch\('reviews'\) when .* COURSE_WORLD"
     with pytest.raises(FetchError, match=cure):
         public_world.ready("reviews", "public")

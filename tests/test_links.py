@@ -121,7 +121,7 @@ def test_a_setting_that_cannot_be_is_named(copy):
 
 def test_the_badges_are_small_pictures_of_their_own():
     for name in ("colab", "kaggle"):
-        picture = ROOT / "notebooks" / f"{name}.svg"
+        picture = ROOT / "notebooks" / "figures" / f"{name}.svg"
         root = ElementTree.fromstring(picture.read_text())
         assert root.get("aria-label") == f"Open in {name.title()}" and picture.stat().st_size < 1000
         assert "http" not in picture.read_text().replace("http://www.w3.org/2000/svg", "")

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from torchvision.datasets import OxfordIIITPet
 
-from helpers.data.downloads import connection, pets
-from helpers.data.downloads.connection import FetchError
+from helpers.data.fetched import connection, pets
+from helpers.data.fetched.connection import FetchError
 from loopback import left
 
 COUNT = 6  # pictures in each half

@@ -10,8 +10,8 @@ from torchvision.datasets import MNIST
 
 from helpers import course
 from helpers.data import fetch, load_digits, pictures
-from helpers.data.downloads import public_world
-from helpers.data.downloads.connection import FetchError
+from helpers.data.fetched import public_world
+from helpers.data.fetched.connection import FetchError
 from helpers.models import load_classifier
 from loopback import FILES, NAME, WEIGHTS, left
 from no_network import attempts

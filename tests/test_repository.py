@@ -14,7 +14,7 @@ import yaml
 
 from helpers.course import ROOT
 
-NOTEBOOKS = sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "solutions").glob("*.ipynb")])
+NOTEBOOKS = sorted(path for folder in ("notebooks", "solutions", "tools") for path in (ROOT / folder).glob("*.ipynb"))
 LESSONS = [path for path in NOTEBOOKS if path.parent.name == "notebooks" and path.name[:2].isdigit()]
 REPOSITORY = yaml.safe_load((ROOT / "CITATION.cff").read_text())["repository-code"]
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -131,14 +131,6 @@ def test_a_lesson_asks_first_checks_and_lets_the_student_work(path):
     assert re.search(r"^assert |^ *assert_close\(|testing\.assert_close\(|checks?\.", code, re.M)
     assert prose.count("<details>") == prose.count("</details>") >= 4
     assert re.search(r"\*\*Next\.\*\*|\*\*Further reading\.\*\*", prose)
-
-
-@every_lesson
-def test_a_lesson_is_of_one_sitting(path):
-    words = len(re.sub(r"<details>.*?</details>|```.*?```", "", prose_of(path), flags=re.S).split())
-    lines = sum(len([line for line in cell["source"].splitlines() if line.strip()]) for cell in code_of(path)[1:])
-    assert 700 <= words <= 2000, words
-    assert 40 <= lines <= 192, lines
 
 
 def claimed(code):
@@ -288,37 +280,20 @@ def test_nothing_of_one_machine_or_of_a_registry_is_in_the_repository():
             assert not re.search(r"\b(TO" + "DO|FIX" + "ME)", text), path
 
 
-# --- helpers: small modules, imports that run one way ---
+# --- helpers: imports that run one way ---
 
-ABOVE = {  # a package of helpers -> what it may import from helpers
-    "helpers.hooks.relu_rule": set(),
-    "helpers.hooks.split": set(),
-    "helpers.hooks": {"helpers.hooks.relu_rule", "helpers.hooks.split"},
-    "helpers.attribution": {"helpers.hooks", "helpers.attribution"},
-    "helpers.synthesis": {"helpers.attribution", "helpers.hooks", "helpers.synthesis"},
-    "helpers.evaluation": {"helpers.attribution", "helpers.evaluation", "helpers.hooks", "helpers.data.shapes"},
-    "helpers.plotting.style": set(),
-    "helpers.plotting.images": {"helpers.plotting.style"},
-    "helpers.plotting.lines": {"helpers.plotting.style"},
-    "helpers.plotting.scores": {"helpers.plotting.style"},
-    "helpers.plotting.text": {"helpers.plotting.style", "helpers.plotting.images"},
-    "helpers.plotting": {
-        "helpers.plotting.style",
-        "helpers.plotting.images",
-        "helpers.plotting.lines",
-        "helpers.plotting.scores",
-        "helpers.plotting.text",
-    },
-    "helpers.training": set(),
-    "helpers.explorer.completeness": {"helpers.attribution", "helpers.evaluation"},
-    "helpers.explorer.explanation": {
-        "helpers.models.load",
-        "helpers.data",
-        "helpers.evaluation",
-        "helpers.plotting.images",
-        "helpers.explorer.completeness",
-    },
-    "helpers.explorer.page": {"helpers.data"},
+MAY_IMPORT = {  # a room of helpers, or a module at its top -> the other rooms that it may import, late or early
+    "course": {"plotting", "training"},
+    "training": set(),
+    "hooks": set(),
+    "data": {"course"},
+    "models": {"course", "data"},
+    "attribution": {"hooks"},
+    "synthesis": {"attribution", "hooks"},
+    "evaluation": {"attribution", "hooks"},
+    "plotting": set(),
+    "explorer": {"attribution", "data", "evaluation", "models", "plotting"},
+    "checks": {"attribution", "course", "data", "evaluation", "hooks", "models", "synthesis", "training"},
 }
 
 
@@ -326,21 +301,58 @@ def modules():
     return sorted((ROOT / "helpers").rglob("*.py"))
 
 
+def dotted(path):
+    """The name by which a module of helpers is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def imported(path):
+    """Every module of helpers, or of tools, that a module imports anywhere: above, inside of functions, for hints."""
+    known, found = {dotted(other) for other in modules()}, set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} has an import relative to its folder"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in known else node.module for name in names]
+        found.update(name for name in names if name.split(".")[0] in ("helpers", "tools", "tests"))
+    return found
+
+
+def test_every_room_has_its_place_in_the_order():
+    rooms = {dotted(path).split(".")[1] for path in modules() if dotted(path) != "helpers"}
+    assert rooms == set(MAY_IMPORT)
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_module_is_read_in_one_sitting(path):
-    longest = 300 if path.name == "digit_skeletons.py" else 200  # ten short functions, hardly more than data
-    assert len(path.read_text().splitlines()) <= longest
+def test_imports_run_one_way(path):
+    own = dotted(path).split(".")[1:2]
+    for name in imported(path):
+        assert name.startswith("helpers"), f"{path.name} imports {name}: the package stands below tools and tests"
+        room = name.split(".")[1] if "." in name else name
+        assert [room] == own or (own and room in MAY_IMPORT[own[0]]), f"{dotted(path)} imports {name}"
 
 
-@pytest.mark.parametrize("name", ABOVE)
-def test_imports_run_one_way(name):
-    base = ROOT / Path(*name.split("."))
-    for path in [base.with_suffix(".py")] if base.with_suffix(".py").exists() else base.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("helpers"):
-                names = {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-                allowed = {n for n in names for start in ABOVE[name] if n == start or n.startswith(start + ".")}
-                assert allowed, f"{path.name} imports {node.module}"
+def test_no_circle_of_imports():
+    """Also not inside of a room, and not by an import inside of a function; a package is what it imports above all."""
+    edges = {dotted(path): imported(path) - {dotted(path)} for path in modules()}
+    done, on_the_way = set(), []
+
+    def visit(name):
+        assert name not in on_the_way, " -> ".join([*on_the_way[on_the_way.index(name) :], name])
+        if name not in done and name in edges:
+            on_the_way.append(name)
+            for other in sorted(edges[name]):
+                visit(other)
+            on_the_way.pop()
+            done.add(name)
+
+    for name in sorted(edges):
+        visit(name)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))

@@ -182,7 +182,9 @@ def test_a_picture_has_noise_of_its_own_whatever_stands_beside_it(few, monkeypat
 
 def test_torch_has_as_many_threads_as_were_given_and_then_as_before(monkeypatch):
     seen, before = [], torch.get_num_threads()
-    count = methods.Row(lambda model, x, *rest: seen.append(torch.get_num_threads()) or torch.zeros(len(x), *x.shape[2:]))
+    count = methods.Row(
+        lambda model, x, *rest: seen.append(torch.get_num_threads()) or torch.zeros(len(x), *x.shape[2:])
+    )
     monkeypatch.setitem(methods.ROWS, "gradient", count)
     board_of(Tiny(), pictures(2, 32), methods=["gradient"], threads=before + 1)
     board_of(Tiny(), pictures(2, 32), methods=["gradient"])
@@ -310,7 +312,7 @@ def test_the_table_says_what_the_board_holds(few):
 
 
 def test_the_readme_quotes_the_shipped_table():
-    tables = re.split(r"^##+ ", (ROOT / "notebooks" / "scoreboard.md").read_text(), flags=re.M)
+    tables = re.split(r"^##+ ", (ROOT / "docs" / "scoreboard.md").read_text(), flags=re.M)
     shapes_table, watermark_table = (
         next(table for table in tables if table.startswith(title)) for title in ("The small ResNet", "A network that")
     )

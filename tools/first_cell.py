@@ -23,6 +23,7 @@ if home is None:
     stop = FileNotFoundError(problem)
     stop._render_traceback_ = lambda: [problem]  # one sentence in place of a traceback
     raise stop
+sys.path.insert(0, str(home))
 from helpers import course
 
 course.begin()

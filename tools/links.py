@@ -52,8 +52,8 @@ def files() -> Iterator[Path]:
 
 
 def notebooks() -> list[Path]:
-    """Return the notebooks of the course, the solutions last."""
-    return [path for folder in ("notebooks", "solutions") for path in sorted((ROOT / folder).glob("*.ipynb"))]
+    """Return the notebooks of the course: lessons, solutions, the explorer."""
+    return [path for folder in ("notebooks", "solutions", "tools") for path in sorted((ROOT / folder).glob("*.ipynb"))]
 
 
 def first_cell() -> str:
@@ -63,7 +63,8 @@ def first_cell() -> str:
 
 def badges(repository: str, name: str) -> str:
     """Return the line of badges above a notebook; a solution has those of the blank notebook of its name."""
-    place = f"github.com/{repository}/blob/main/notebooks/{name}"
+    folder = "tools" if name == "explore.ipynb" else "notebooks"
+    place = f"github.com/{repository}/blob/main/{folder}/{name}"
     return (
         "[![Open in Colab](../notebooks/figures/colab.svg)]"
         f"(https://{place.replace('github.com', 'colab.research.google.com/github', 1)}) "

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from helpers.course import DATASETS
 from helpers.data.digits import RAW, generate, load
-from helpers.data.downloads.idx_format import read_idx, write_idx
+from helpers.data.fetched.idx_format import read_idx, write_idx
 from helpers.models import MnistCNN, MnistDNN
 from helpers.training import Recipe, fit, measure_accuracy
 

@@ -69,7 +69,7 @@ def main(names: list[str]) -> None:
     """Run the notebooks named, or all of them."""
     os.environ.update(COURSE_WORLD="course", OMP_WAIT_POLICY="passive")
     os.environ.pop("COURSE_STRICT", None)
-    folders = (ROOT / "notebooks", ROOT / "solutions")
+    folders = (ROOT / "notebooks", ROOT / "solutions", ROOT / "tools")
     for path in [Path(n).resolve() for n in names] or [p for f in folders for p in sorted(f.glob("*.ipynb"))]:
         print(f"{path.relative_to(ROOT)}: {execute(path):.1f} s", flush=True)
 

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from helpers.data.digits import load as load_course_digits
-from helpers.data.downloads.public_world import chosen_world, fetch, mnist, ready
+from helpers.data.fetched.public_world import chosen_world, fetch, mnist, ready
 from helpers.data.picture_files import photographs, read_picture
 from helpers.data.shapes import CATEGORIES, one
 

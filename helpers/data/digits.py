@@ -9,7 +9,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from helpers.course import DATASETS
-from helpers.data.downloads.idx_format import read_idx
+from helpers.data.fetched.idx_format import read_idx
 from helpers.data.painters.digit_skeletons import SKELETONS
 
 RAW = DATASETS / "digits" / "MNIST" / "raw"

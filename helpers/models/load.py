@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from helpers import course
 from helpers.data import read_picture
-from helpers.data.downloads.public_files import megabytes, nets
-from helpers.data.downloads.public_world import UNASKED, chosen_world, net, ready
+from helpers.data.fetched.public_files import megabytes, nets
+from helpers.data.fetched.public_world import UNASKED, chosen_world, net, ready
 from helpers.data.shapes import CATEGORIES
 from helpers.data.shapes import preprocess as preprocess_shapes
 

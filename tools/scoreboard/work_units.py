@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.attribution._common import Target, of_rows
+from helpers.course import ROOT
 from helpers.evaluation.localisation import SCORE_NAMES, Scores, score_maps
 from helpers.evaluation.methods import ROWS, explain
 
@@ -77,10 +78,10 @@ def work(asked: Asked, unit: Unit) -> Scores:
 @cache
 def version() -> str:
     """Return the version of torch, and a hash of the code that makes maps and grades."""
-    package, total = Path(__file__).parents[1], hashlib.sha256()
-    paths = [path for name in ("attribution", "evaluation") for path in (package / name).glob("*.py")]
-    for path in sorted([*paths, *(package / f"{name}.py" for name in ("hooks", "relu_rule", "splitting"))]):
-        total.update(f"{path.name}\n{path.read_text()}\n".encode())
+    helpers, total = ROOT / "helpers", hashlib.sha256()
+    paths = [path for room in ("attribution", "evaluation", "hooks") for path in (helpers / room).glob("*.py")]
+    for path in sorted([*paths, Path(__file__)]):
+        total.update(f"{path.name}\n{path.read_text(encoding='utf-8')}\n".encode())
     return f"torch {torch.__version__} and course {total.hexdigest()[:12]}"
 
 

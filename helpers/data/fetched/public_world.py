@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from helpers import course
-from helpers.data.downloads import film_reviews
-from helpers.data.downloads.connection import GLANCE, PATIENCE, FetchError, answering
-from helpers.data.downloads.idx_format import read_idx
-from helpers.data.downloads.public_files import (
+from helpers.data.fetched import film_reviews
+from helpers.data.fetched.connection import GLANCE, PATIENCE, FetchError, answering
+from helpers.data.fetched.idx_format import read_idx
+from helpers.data.fetched.public_files import (
     DATA_SETS,
     addresses,
     checkpoint,

@@ -10,7 +10,7 @@ import numpy as np
 from torchvision.datasets import OxfordIIITPet, utils
 
 from helpers import course
-from helpers.data.downloads.connection import ERRORS, PATIENCE, FetchError, answering, downloading, reason
+from helpers.data.fetched.connection import ERRORS, PATIENCE, FetchError, answering, downloading, reason
 
 KINDS = ("cat", "dog")
 SIZE = 774.0  # megabytes, in two archives

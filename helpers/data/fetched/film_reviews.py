@@ -21,8 +21,8 @@ from torch import Tensor
 from torchvision.datasets import utils
 
 from helpers import course
-from helpers.data.downloads import connection
-from helpers.data.downloads.connection import ERRORS, FetchError, downloading, reason
+from helpers.data.fetched import connection
+from helpers.data.fetched.connection import ERRORS, FetchError, downloading, reason
 
 if TYPE_CHECKING:
     from nltk.data import PathPointer

@@ -15,8 +15,8 @@ from torchvision.datasets import MNIST, utils
 from torchvision.models import WeightsEnum
 
 from helpers import course
-from helpers.data.downloads import film_reviews
-from helpers.data.downloads.connection import ERRORS, FetchError, downloading, is_local, reason
+from helpers.data.fetched import film_reviews
+from helpers.data.fetched.connection import ERRORS, FetchError, downloading, is_local, reason
 
 MNIST_SIZE = 11.1  # megabytes
 
