@@ -15,10 +15,10 @@ from PIL import Image
 
 from helpers import attribution
 from helpers.data import Picture
+from helpers.evaluation import mass_accuracy
 from helpers.evaluation.methods import METHODS
-from helpers.evaluation.scores import mass_accuracy
-from helpers.explorer import explorer
-from helpers.explorer.explanation import blend, explore, layers, offered, seen_by, slow
+from helpers.explorer import explore, explorer, offered
+from helpers.explorer.explanation import blend, layers, seen_by, slow
 from helpers.explorer.page import picture_in
 from helpers.explorer.widget import OWN
 from helpers.models.load import load_classifier

@@ -62,14 +62,14 @@ CASES = {
     "gradient": Case(
         plainly("gradient"),
         {"captum": libraries.saliency},
-        (Aim("least", 1.15),),
+        (Aim("captum", 1.05), Aim("least", 1.15)),
         floors.gradients(lambda s: 1),
         "a forward and a backward pass",
     ),
     "guided_backprop": Case(
         plainly("guided_backprop"),
         {"captum": libraries.guided_backprop},
-        (Aim("captum", 1.0),),
+        (Aim("captum", 1.05),),
         floors.gradients(lambda s: 1),
         "a forward and a backward pass",
     ),
@@ -128,7 +128,7 @@ CASES = {
     "ablation_cam": Case(
         at_layer("ablation_cam"),
         {"grad-cam": of_package("AblationCAM")},
-        (Aim("grad-cam", 0.01, ("resnet18",)), Aim("grad-cam", 0.05, ("vgg16",))),
+        (Aim("grad-cam", 0.01, ("resnet18", "resnet50", "mobilenet_v2")), Aim("grad-cam", 0.05, ("vgg16",))),
         floors.ablated_heads,
         "a forward pass, and the head once for each map (a sum where it is linear)",
     ),

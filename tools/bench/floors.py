@@ -12,7 +12,7 @@ from torch import Tensor, autograd, nn
 from torch.fx.experimental.optimization import fuse
 
 from tools.bench.clock import quickest
-from tools.bench.subjects import Subject, borrowed, halves
+from tools.bench.subjects import Subject, borrowed, halves, last_linear
 
 TRIAL = 8  # rows of the trial
 Call = Callable[[], None]
@@ -123,7 +123,7 @@ def layer_gradient(s: Subject) -> Call:
 
 def ablated_heads(s: Subject) -> Call:
     """The layers before once, then the head once for each map; for an average and a linear layer a sum is enough."""
-    linear = hasattr(s.model, "fc")
+    linear = last_linear(s.model)
 
     def make(way: Way, heads: int) -> Call:
         trunk, head = trunk_and_head(s, way)
@@ -132,8 +132,8 @@ def ablated_heads(s: Subject) -> Call:
         def call() -> None:
             maps = trunk(way.pictures(s.x))
             head(maps)
-            if linear:
-                torch.einsum("nk,nk->nk", s.model.fc.weight[s.target], maps.mean((2, 3)))
+            if linear is not None:
+                torch.einsum("nk,nk->nk", linear.weight[s.target], maps.mean((2, 3)))
                 return
             for numbers in torch.arange(heads).split(chunk(maps)):
                 head(maps[numbers % len(maps)])

@@ -114,7 +114,7 @@ def occlusion_at_its_best(s: Subject) -> Peer:
 def captum_lrp(s: Subject) -> Peer | None:
     from captum.attr import LRP
 
-    if hasattr(s.model, "fc"):
+    if hasattr(s.model, "fc") or hasattr(s.model, "last_channel"):
         return None  # it does not see the sums of a residual net, see tests/test_relevance.py
     library = LRP(borrowed(s.model, inplace=False))
     return Peer(lambda: library.attribute(s.x.clone().requires_grad_(), s.target), nearly)
@@ -132,7 +132,7 @@ def zennit_lrp(s: Subject) -> Peer | None:
     from zennit.torchvision import ResNetCanonizer
     from zennit.types import Activation, AvgPool, Convolution, Linear
 
-    if s.name == "shapes_resnet":
+    if s.name == "shapes_resnet" or hasattr(s.model, "last_channel"):
         return None  # it knows the sums of torchvision's residual blocks only
     canonizer = ResNetCanonizer() if hasattr(s.model, "fc") else SequentialMergeBatchNorm()
     rules = [((Convolution, Linear), Epsilon(EPSILON)), ((AvgPool, Sum), Norm(EPSILON)), (Activation, Pass())]

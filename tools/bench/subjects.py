@@ -1,4 +1,4 @@
-"""What is explained: four nets and their pictures; everyone gets the same classes and the same layer."""
+"""What is explained: nine nets and their pictures; everyone gets the same classes and the same layer."""
 
 import copy
 from typing import NamedTuple
@@ -37,35 +37,70 @@ class Subject(NamedTuple):
         return torch.arange(len(self.x))
 
 
+class Large(NamedTuple):
+    """A net of torchvision's with random weights, and what is asked of it; it gets one picture of ``side`` pixels."""
+
+    net: str
+    side: int
+    layer: str
+    score_layer: (
+        str  # of resnet50 and mobilenet_v2 an early layer: the last has so many maps that it would take minutes
+    )
+    patch: int
+
+
+LARGE = {
+    "resnet18": Large("resnet18", 224, "layer4", "layer4", 32),
+    "resnet50": Large("resnet50", 224, "layer4", "layer1", 32),
+    "vgg16": Large("vgg16", 224, "features.29", "features.4", 56),
+    "mobilenet_v2": Large("mobilenet_v2", 224, "features", "features.7", 32),
+    "resnet18 at 96": Large("resnet18", 96, "layer4", "layer4", 12),
+    "vgg11 with view": Large("vgg11", 96, "features.19", "features.4", 12),
+}
+SMALL = ("digits_cnn", "digits_cnn with view", "shapes_resnet")
+NETS = (*LARGE, *SMALL)
+QUICK = ("resnet18", "digits_cnn")
+
+
 def subject(name: str, quick: bool = False) -> Subject:
     """Return a net as torchvision hands nets out, in eval() mode and not frozen, with pictures to explain.
 
     The large nets have random weights and get one picture; the course's have their own weights and get eight,
-    in a quick run three.
+    in a quick run three. "With view" is the same net that flattens its maps by ``x.view(-1, n)``, as many do.
     """
-    side, samples, count = (64, 10, 3) if quick else (224, 50, 8)
-    if name == "resnet18":
-        model, x = random_net(name), pictures(1, side)
-        layers, patch = ("layer4", "layer1" if quick else "layer4"), side // (4 if quick else 7)
-    elif name == "vgg16":
-        model, x = random_net(name), pictures(1, side)
-        layers, patch = ("features.29", "features.4"), side // 4
-    elif name == "digits_cnn":
-        model, x = load_classifier(name).model, data.load_digits(train=False, world="course").images[:count]
+    samples, count = (10, 3) if quick else (50, 8)
+    if name in LARGE:
+        net, side, layer, score_layer, patch = LARGE[name]
+        if quick:
+            side, score_layer, patch = 64, "layer1", 16
+        model, x, layers = random_net(net), pictures(1, side), (layer, score_layer)
+    elif name.startswith("digits_cnn"):
+        model, x = load_classifier("digits_cnn").model, data.load_digits(train=False, world="course").images[:count]
         layers, patch = ("layer3", "layer3"), 4
     elif name == "shapes_resnet":
         model, x = load_classifier(name).model, shapes.preprocess(shapes.one(count, seed=data.UNSEEN).images)
         layers, patch = ("layer4", "layer4"), 16
     else:
         raise ValueError(f"There is no net {name!r} here; there are {', '.join(NETS)}.")
-    model = borrowed(model)
+    model = borrowed(with_view(model) if name.endswith("with view") else model)
     with torch.no_grad():
         target = model(x).argmax(1)
     return Subject(name, model, x, target, *layers, patch, samples)
 
 
-NETS = ("resnet18", "vgg16", "digits_cnn", "shapes_resnet")
-QUICK = ("resnet18", "digits_cnn")
+def with_view(model: nn.Module) -> nn.Module:
+    """Return a copy of ``digits_cnn`` or of a VGG that flattens by ``view``, which asks for the ordinary layout."""
+
+    class WithView(type(model)):
+        def forward(self, x: Tensor) -> Tensor:
+            if hasattr(self, "features"):
+                return self.classifier(self.avgpool(self.features(x)).view(-1, self.classifier[0].in_features))
+            maps = self.layer3(self.layer2(self.layer1(x)))
+            return self.layer5(self.layer4(maps.view(-1, self.layer4[0].in_features)))
+
+    model = copy.copy(model)
+    model.__class__ = WithView
+    return model
 
 
 def borrowed(model: nn.Module, *, frozen: bool = False, inplace: bool = True) -> nn.Module:
@@ -84,15 +119,25 @@ def borrowed(model: nn.Module, *, frozen: bool = False, inplace: bool = True) ->
     return model.eval()
 
 
+def last_linear(model: nn.Module) -> nn.Linear | None:
+    """Return the linear layer of a net that is an average and this layer behind its last stage, else None."""
+    if hasattr(model, "fc"):
+        return model.fc
+    last = model.classifier[-1] if hasattr(model, "classifier") else None
+    return last if hasattr(model, "last_channel") else None  # MobileNet; a VGG has hidden layers before
+
+
 def halves(model: nn.Module) -> tuple[nn.Module, nn.Module]:
     """Return the net in two: pictures to the maps of its last stage, and these maps to logits."""
     if hasattr(model, "fc"):
         stages = (model.layer1, model.layer2, model.layer3, model.layer4)
         trunk = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool, *stages)
         return trunk, nn.Sequential(model.avgpool, nn.Flatten(), model.fc)
-    if hasattr(model, "features"):
-        rest = (*model.features[30:], model.avgpool, nn.Flatten(), model.classifier)
-        return model.features[:30], nn.Sequential(*rest)
+    if hasattr(model, "last_channel"):  # MobileNet
+        return model.features, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.classifier)
+    if hasattr(model, "features"):  # VGG, up to its last ReLU
+        rest = (model.features[-1], model.avgpool, nn.Flatten(), model.classifier)
+        return model.features[:-1], nn.Sequential(*rest)
     trunk = nn.Sequential(model.layer1, model.layer2, model.layer3)
     return trunk, nn.Sequential(nn.Flatten(), model.layer4, model.layer5)
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from helpers.attribution._common import Target, check_pictures, explaining, run, score, settle
-from helpers.evaluation.localisation import SCORE_NAMES, Masks, Scores, outlined, score_maps
+from helpers.evaluation import SCORE_NAMES, score_maps
+from helpers.evaluation.localisation import Masks, Scores, outlined
 from helpers.evaluation.methods import ROWS
 from helpers.hooks import find_layer
 from tools.scoreboard import cluster, saved_scores, work_units

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from helpers.attribution._common import Target, of_rows
 from helpers.course import ROOT
-from helpers.evaluation.localisation import SCORE_NAMES, Scores, score_maps
+from helpers.evaluation import SCORE_NAMES, score_maps
+from helpers.evaluation.localisation import Scores
 from helpers.evaluation.methods import ROWS, explain
 
 BATCH = 25  # pictures of a unit, which go through the network at once; a batch is its pictures one by one
