@@ -21,7 +21,7 @@ from helpers.explorer import explore, explorer, offered
 from helpers.explorer.explanation import blend, layers, seen_by, slow
 from helpers.explorer.page import picture_in
 from helpers.explorer.widget import OWN
-from helpers.models.load import load_classifier
+from helpers.models import load_classifier
 from test_hooks import hooks_of
 
 BROKEN = b"\x89PNG\r\n\x1a\n and then nothing of the kind"

@@ -289,10 +289,10 @@ MAY_IMPORT = {  # a room of helpers, or a module at its top -> the other rooms t
     "models": {"course", "data"},
     "attribution": {"hooks"},
     "synthesis": {"attribution", "hooks"},
-    "evaluation": {"attribution", "hooks"},
+    "evaluation": {"attribution"},
     "plotting": set(),
     "explorer": {"attribution", "data", "evaluation", "models", "plotting"},
-    "checks": {"attribution", "course", "data", "evaluation", "hooks", "models", "synthesis", "training"},
+    "checks": {"attribution", "data", "evaluation", "hooks", "models", "synthesis"},
 }
 
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from helpers.attribution._common import Target, of_rows
 from helpers.course import ROOT
-from helpers.evaluation import SCORE_NAMES, score_maps
+from helpers.evaluation import SCORE_NAMES, explain, score_maps
 from helpers.evaluation.localisation import Scores
-from helpers.evaluation.methods import ROWS, explain
+from helpers.evaluation.methods import ROWS
 
 BATCH = 25  # pictures of a unit, which go through the network at once; a batch is its pictures one by one
 
