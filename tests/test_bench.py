@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.course import ROOT
 from tools.bench import cases, clock, floors, run, seeds_way, subjects, table
 from tools.bench.cases import Aim, Case
 from tools.bench.clock import Budget, Ratio, Timing
@@ -269,3 +270,27 @@ def test_the_command(tmp_path, capsys):
     )
     assert [row["method"] for row in found["rows"]] == ["grad_cam"]
     assert found["quick"] and not found["rows"][0]["failed"] and found["rows"][0]["contenders"]["ours"]["passes"] > 0
+
+
+# --- the page ---
+
+
+def test_the_page_shows_the_table_and_what_is_missed(hours):
+    case = Case(
+        lambda s: hours.takes("ours", 3.0),
+        {"captum": lambda s: Peer(hours.takes("captum", 2.0), lambda ours, theirs: None)},
+        (Aim("captum", 1.05), Aim("captum", 2.0)),
+        forward=None,
+        memory=False,
+    )
+    row = measure("lrp", case, "resnet50", object(), WITHOUT_LIMITS)
+    text = table.page(table.facts(), [row], 125)
+    assert "| lrp | captum | 1.05 | **1.50** |" in text and "| lrp | captum | 2.00 | 1.50 |" in text
+    assert "- `lrp` on resnet50: 1.50 [1.50 1.50] of the time of captum.\n" in text and "took 2 minutes" in text
+
+
+def test_the_shipped_page_has_every_net():
+    text = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
+    (head,) = re.findall(r"^\| method \| against \| aim \| (.*) \|$", text, re.M)
+    assert head.split(" | ") == [*subjects.NETS, seeds_way.WORKS[0]]
+    assert set(re.findall(r"^\| ([a-z_]+(?:, maps given)?) \| ", text, re.M)) - {"method"} >= set(cases.CASES)

@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="in a minute: two nets, small pictures, few repetitions")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all numbers to this file")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="also write the summary as a page, docs/bench.md")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="methods and nets whose name has a word")
     options = parser.parse_args(arguments)
     pairs = chosen(options.only, options.quick)
@@ -59,7 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("", *table.summary(rows), f"\n{seconds} s", sep="\n")
     if options.quick:
         print("A quick run: the pictures are small and the repetitions few; the aims are those of the full run.")
+    if options.page:
+        options.page.write_text(table.page(about, rows, seconds), encoding="utf-8")
     if options.json:
         found = {**about, "quick": options.quick, "seconds": seconds, "rows": [table.record(row) for row in rows]}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return int(any(row.failed for row in rows))

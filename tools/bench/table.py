@@ -94,6 +94,51 @@ def summary(rows: list[Row]) -> Iterator[str]:
         yield f"| {method} | {against} | {number(aim)} | " + " | ".join(cells.get(s, "") for s in settings) + " |"
 
 
+def page(about: dict[str, object], rows: list[Row], seconds: float) -> str:
+    """Return docs/bench.md: what is compared, the table, and what is missed although it could be reached."""
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+    missed = [(row, v) for row in rows for v in row.verdicts if not v.reached]
+    lines = []
+    for row, v in missed:
+        floor = "" if v.floor is None or v.against == LEAST else f"; the least possible takes {number(v.floor)}"
+        lines.append(f"- `{row.method}` on {row.setting}: {short(v.ratio)} of the time of {v.against}{floor}.")
+    return PAGE.format(
+        versions=versions,
+        python=about["python"],
+        processor=about["processor"],
+        threads=about["threads"],
+        minutes=round(seconds / 60),
+        table="\n".join(summary(rows)),
+        missed="\n".join(lines) or "None.",
+    )
+
+
+PAGE = """\
+# How fast the methods are
+
+Written by `make bench ARGS="--page docs/bench.md"`: every method of the course against captum, grad-cam, torchcam and
+zennit. All contenders run in one process and take turns. Results are compared before they are timed, so that nobody is
+timed for another result. Beside them runs the least that a method can cost: the passes through the network that nobody
+can leave out, as fast as torch does them on this machine.
+
+{versions}; Python {python}; {processor}; threads: {threads}. The run took {minutes} minutes.
+
+## Time of ours divided by that of the other
+
+A number below 1 means that ours is faster. Bold numbers are above the aim. Each number is the median of the ratios
+round by round. "With view" are nets that flatten their maps by `x.view(-1, n)`; "at 96" is a picture of 96 x 96 pixels, where
+all other large nets get 224 x 224.
+
+{table}
+
+## Above the aim
+
+Median, and quartiles in brackets. Where "the least possible" is above the aim, too, no code can reach it.
+
+{missed}
+"""
+
+
 def record(row: Row) -> dict[str, object]:
     """Return the row in numbers and words that JSON knows."""
     forward = row.timings[FORWARD].median if FORWARD in row.timings else None
