@@ -126,8 +126,8 @@ can leave out, as fast as torch does them on this machine.
 ## Time of ours divided by that of the other
 
 A number below 1 means that ours is faster. Bold numbers are above the aim. Each number is the median of the ratios
-round by round. "With view" are nets that flatten their maps by `x.view(-1, n)`; "at 96" is a picture of 96 x 96 pixels, where
-all other large nets get 224 x 224.
+round by round. "With view" are nets that flatten their maps by `x.view(-1, n)`; "at 96" is a picture of 96 x 96
+pixels, where all other large nets get 224 x 224.
 
 {table}
 
