@@ -16,7 +16,7 @@ from PIL import Image
 from helpers import plotting
 from helpers.course import ROOT
 from helpers.plotting.images import SIGNED, in_words, lay_over, look_of
-from helpers.plotting.style import as_array, canvas, split_batch
+from helpers.plotting.style import as_array, split_batch
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -241,7 +241,7 @@ def test_no_figure_is_left_in_pyplot_and_no_setting_changed():
     plotting.compare(PICTURE, {"map": HEAT})
     plotting.curves({"loss": [1, 2]})
     plotting.intervals({"a": {"mass": (0.5, 0.1)}})
-    figure, axes = canvas(2, 3)
+    figure, axes = plotting.canvas(2, 3)
     assert plotting.overlay(PICTURE, HEAT, ax=axes[1, 2]) is axes[1, 2] and axes.shape == (2, 3)
     assert plt.get_fignums() == [] and dict(mpl.rcParams) == before
 

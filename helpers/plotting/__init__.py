@@ -7,11 +7,12 @@ from helpers.plotting.images import compare, grid, overlay
 from helpers.plotting.lines import LiveCurve, curves
 from helpers.plotting.networks import draw_network
 from helpers.plotting.scores import intervals
-from helpers.plotting.style import use_style
+from helpers.plotting.style import canvas, use_style
 from helpers.plotting.text import coloured_text, word_bars
 
 __all__ = [
     "LiveCurve",
+    "canvas",
     "coloured_text",
     "compare",
     "curves",
