@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision.models
-from torchvision.datasets import MNIST
 
 from helpers import course
-from helpers.data.fetched import connection, public_world
+from helpers.data.fetched import connection, public_files, public_world
 from helpers.data.fetched.idx_format import write_idx
 
 NAME = "squeezenet1_1"
@@ -97,8 +96,8 @@ def empty_machine(tmp_path: Path, monkeypatch) -> Iterator[Server]:
     monkeypatch.setenv("COURSE_WORLD", "auto")
     monkeypatch.setenv("COURSE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(MNIST, "mirrors", [server.url + "mnist/"])
-    monkeypatch.setattr(MNIST, "resources", [(f, hashlib.md5(data).hexdigest()) for f, data in mnist.items()])
+    monkeypatch.setattr(public_files, "MNIST_MIRRORS", [server.url + "mnist/"])
+    monkeypatch.setattr(public_files, "MNIST_FILES", {f: hashlib.md5(data).hexdigest() for f, data in mnist.items()})
     monkeypatch.setattr(WEIGHTS.value, "url", server.url + file)
     for memory in (course._said, connection._answers, public_world._given_up):
         memory.clear()

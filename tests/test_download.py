@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision.models
-from torchvision.datasets import MNIST, utils
+from torchvision.datasets import utils
 
 from helpers import course
 from helpers.data import fetch, load_digits
-from helpers.data.fetched import connection, public_world
+from helpers.data.fetched import connection, public_files, public_world
 from helpers.data.fetched.connection import FetchError
 from helpers.models import load_classifier
 from loopback import FILES, NAME, WEIGHTS, full_disk, left, made_files
@@ -112,7 +112,8 @@ def test_an_interrupted_download_goes_on_with_what_is_whole(server, tmp_path, mo
 
 
 def test_the_second_mirror_helps(server, monkeypatch):
-    monkeypatch.setattr(MNIST, "mirrors", ["http://mirror.invalid/", server.url + "empty/", *MNIST.mirrors])
+    mirrors = ["http://mirror.invalid/", server.url + "empty/", *public_files.MNIST_MIRRORS]
+    monkeypatch.setattr(public_files, "MNIST_MIRRORS", mirrors)
     assert load_digits(world="public").world == "public"
 
 

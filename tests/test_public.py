@@ -10,7 +10,7 @@ from torchvision.datasets import MNIST
 
 from helpers import course
 from helpers.data import fetch, load_digits, pictures
-from helpers.data.fetched import public_world
+from helpers.data.fetched import public_files, public_world
 from helpers.data.fetched.connection import FetchError
 from helpers.models import load_classifier
 from loopback import FILES, NAME, WEIGHTS, left
@@ -62,7 +62,7 @@ def test_without_a_network_one_line_once_within_five_seconds(server, capsys, mon
         server.done.wait(30)
         raise OSError
 
-    monkeypatch.setattr(MNIST, "mirrors", ["https://mirror.invalid/a/", "http://other.invalid/"])
+    monkeypatch.setattr(public_files, "MNIST_MIRRORS", ["https://mirror.invalid/a/", "http://other.invalid/"])
     monkeypatch.setattr(WEIGHTS.value, "url", "https://weights.invalid/net-12345678.pth")
     if hangs:
         monkeypatch.setattr(socket, "getaddrinfo", silence)

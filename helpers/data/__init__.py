@@ -1,7 +1,12 @@
-"""The data of both worlds, behind doors that look the same in each."""
+"""The data of both worlds, behind doors that look the same in each: digits, pictures, picture files, downloads.
+
+Below the doors lie the generators (``digits``, ``shapes``, ``planted_cues``, ``tanks``, ``reviews``), which draw
+pictures and write texts whose truth is known; what they paint with, in ``painters``; and what comes from elsewhere,
+in ``fetched``.
+"""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -11,12 +16,16 @@ from helpers.data.fetched.public_world import chosen_world, fetch, mnist, ready
 from helpers.data.picture_files import photographs, read_picture
 from helpers.data.shapes import CATEGORIES, one
 
-if TYPE_CHECKING:
-    from helpers.models.load import Classifier
-
 __all__ = ["Digits", "Picture", "fetch", "load_digits", "pictures", "read_picture"]
 
 UNSEEN = 3000  # seed of shapes that no net was trained on
+
+
+class Named(Protocol):
+    """What :func:`pictures` asks of a classifier: the name and the world of its network."""
+
+    name: str
+    world: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +36,12 @@ class Picture:
         image: uint8 [H, W, 3], RGB.
         title: what it shows.
         categories: class numbers of what it shows, in the numbering of the classifier it was made for.
-        masks: bool [H, W], where each of these is; empty when that is not known.
+        masks: for each of these a bool mask [H, W] of where it is; empty when that is not known.
+
+    >>> import numpy as np
+    >>> picture = Picture(np.zeros((20, 30, 3), np.uint8), "a dark night", categories=(3,))
+    >>> picture.title, picture.image.shape, picture.masks
+    ('a dark night', (20, 30, 3), ())
     """
 
     image: np.ndarray
@@ -42,8 +56,13 @@ class Digits:
 
     Attributes:
         images: float32 [N, 1, 28, 28] in [0, 1], white on black.
-        labels: int64 [N].
+        labels: int64 [N], from 0 to 9.
         world: where they come from, ``"course"`` or ``"public"``.
+
+    >>> import torch
+    >>> digits = Digits(torch.zeros(5, 1, 28, 28), torch.arange(5), "course")
+    >>> digits.images.shape, digits.world
+    (torch.Size([5, 1, 28, 28]), 'course')
     """
 
     images: Tensor
@@ -52,15 +71,26 @@ class Digits:
 
 
 def load_digits(train: bool = True, world: str | None = None) -> Digits:
-    """Return MNIST in the public world, the course's own digits in the course world, and say which.
+    """Return MNIST in the public world, the course's own digits in the course world, and print which.
+
+    The course's digits are 20,000 for training and 2,000 for testing, drawn by :mod:`helpers.data.digits`. MNIST
+    (LeCun et al., 1998) has 60,000 and 10,000. In the world ``"auto"`` MNIST is used if it is here or can be fetched.
 
     Args:
-        train: the training half, or the test half.
-        world: ``"auto"``, ``"course"`` or ``"public"``, instead of ``COURSE_WORLD``.
+        train: True for the training pictures, False for the test pictures.
+        world: ``"auto"``, ``"course"`` or ``"public"``; None for what ``COURSE_WORLD`` says.
+
+    Returns:
+        The pictures and their labels, :class:`Digits`.
 
     Raises:
         ValueError: an unknown world.
         FetchError: MNIST's files are damaged, or in the public world are not here and cannot be fetched.
+
+    >>> digits = load_digits(train=False, world="course")
+    Digits: the course's own, 2,000 test pictures.
+    >>> digits.images.shape, digits.labels.shape
+    (torch.Size([2000, 1, 28, 28]), torch.Size([2000]))
     """
     found = _digits(train, chosen_world(world))
     whose = "MNIST" if found.world == "public" else "the course's own"
@@ -68,13 +98,26 @@ def load_digits(train: bool = True, world: str | None = None) -> Digits:
     return found
 
 
-def pictures(classifier: "Classifier", count: int = 6) -> list[Picture]:
+def pictures(classifier: Named, count: int = 6) -> list[Picture]:
     """Return pictures of one thing each that suit a classifier: shapes, photographs or handwritten digits.
 
-    Shapes and digits show the classes in turn, shapes with their masks; photographs are three at most.
+    Shapes and digits show the classes in turn, shapes with their masks; photographs are three at most. No network of
+    the course was trained on any of them.
+
+    Args:
+        classifier: from :func:`helpers.models.load_classifier`; only its ``name`` and its ``world`` are looked at.
+        count: how many pictures, one or more.
+
+    Returns:
+        A list of :class:`Picture`.
 
     Raises:
         ValueError: ``count`` is below one.
+
+    >>> from helpers.models import load_classifier
+    >>> found = pictures(load_classifier("shapes_resnet"), 3)
+    >>> [picture.title for picture in found], found[0].image.shape
+    (['disc', 'square', 'triangle'], (128, 128, 3))
     """
     if count < 1:
         raise ValueError(f"count is {count}; ask for one picture or more.")

@@ -6,7 +6,7 @@ import io
 
 import ipywidgets as widgets
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from helpers.data import read_picture
 
@@ -14,19 +14,15 @@ SIDE = 256  # of the pictures on the page, in its pixels: with the controls they
 
 
 def picture_in(files: dict | tuple) -> np.ndarray:
-    """Return the picture in the value of a FileUpload, uint8 [H, W, 3]; the last one of several.
+    """Return the picture in the value of a FileUpload, uint8 [H, W, 3], upright; the last one of several.
 
     Args:
         files: ``{name: {"content": bytes}}`` from ipywidgets 7, ``({"content": memoryview},)`` from ipywidgets 8.
 
     Raises:
-        ValueError: the file is no picture that can be read.
+        ValueError: the file is no picture that can be read; the sentence says what to do.
     """
-    content = list(files.values() if isinstance(files, dict) else files)[-1]["content"]
-    try:
-        return read_picture(ImageOps.exif_transpose(Image.open(io.BytesIO(bytes(content)))))
-    except Exception as error:  # whatever a broken file does to a decoder
-        raise ValueError("This file cannot be read as a picture: choose a PNG or a JPEG that is whole.") from error
+    return read_picture(bytes(list(files.values() if isinstance(files, dict) else files)[-1]["content"]))
 
 
 def choose(control: widgets.Dropdown, options: list, value: object) -> None:

@@ -1,4 +1,7 @@
-"""One door to the course's trained networks and to torchvision's ImageNet networks, in both worlds."""
+"""One door to the course's trained networks and to torchvision's ImageNet networks, in both worlds.
+
+torchvision takes seconds to import: it comes in only when one of its networks is asked for.
+"""
 
 import difflib
 from collections.abc import Callable
@@ -18,6 +21,7 @@ from helpers.data.fetched.public_files import megabytes, nets
 from helpers.data.fetched.public_world import UNASKED, chosen_world, net, ready
 from helpers.data.shapes import CATEGORIES
 from helpers.data.shapes import preprocess as preprocess_shapes
+from helpers.models.networks import MnistCNN, MnistDNN, ShapesResNet, ShapesVGG
 
 LAYERS = {  # how a family's names start: its last convolutional stage
     "resnet": "layer4",
@@ -26,30 +30,42 @@ LAYERS = {  # how a family's names start: its last convolutional stage
     "squeezenet": "features",
     "densenet": "features",
 }
-COURSE_NETS = {  # name: its class in helpers.models, its last convolutional stage
-    "digits_dnn": ("MnistDNN", ""),
-    "digits_cnn": ("MnistCNN", "layer3"),
-    "digits_dnn_mnist": ("MnistDNN", ""),
-    "digits_cnn_mnist": ("MnistCNN", "layer3"),
-    "shapes_resnet": ("ShapesResNet", "layer4"),
-    "shapes_vgg": ("ShapesVGG", "features"),
-    "shapes_watermark": ("ShapesResNet", "layer4"),
+COURSE_NETS = {  # name: its class, its last convolutional stage
+    "digits_dnn": (MnistDNN, ""),
+    "digits_cnn": (MnistCNN, "layer3"),
+    "digits_dnn_mnist": (MnistDNN, ""),
+    "digits_cnn_mnist": (MnistCNN, "layer3"),
+    "shapes_resnet": (ShapesResNet, "layer4"),
+    "shapes_vgg": (ShapesVGG, "features"),
+    "shapes_watermark": (ShapesResNet, "layer4"),
 }
+FAMILIAR = (  # some of torchvision's names, known without a look into it: their stand-ins come at once
+    *("alexnet", "densenet121", "densenet161", "mobilenet_v2", "resnet18", "resnet34", "resnet50"),
+    *("squeezenet1_0", "squeezenet1_1", "vgg11", "vgg16", "vgg19"),
+)
 
 
 @dataclass(eq=False)
 class Classifier:
-    """A trained network with all that goes with it.
+    """A trained network with all that goes with it; made by :func:`load_classifier`.
 
     Attributes:
-        model: in ``eval()`` mode, its parameters frozen, on the CPU.
-        categories: the names of its classes.
-        preprocess: turns a picture (a path, a PIL image, an array uint8 [H, W, 3] or [H, W]) or a list of
-            them into the model's input, float [N, C, H, W].
+        model: takes float [N, C, H, W], gives logits [N, classes]; in ``eval()`` mode, its parameters frozen, on the
+            CPU.
+        categories: the names of its classes, in the order of the logits.
+        preprocess: turns a picture (whatever :func:`helpers.data.read_picture` reads: a path, a PIL image, an array)
+            or a list of them into the model's input, float [N, C, H, W].
         layer: the name of its last convolutional stage; empty for a net without one.
         world: ``"course"`` or ``"public"``.
         name: of the network that was really loaded.
         trained_on: what its weights were made from, in a few words.
+
+    >>> classifier = load_classifier("shapes_resnet")
+    >>> x = classifier.preprocess(np.zeros((50, 80, 3), np.uint8))
+    >>> x.shape, classifier.model(x).shape, classifier.layer
+    (torch.Size([1, 3, 128, 128]), torch.Size([1, 10]), 'layer4')
+    >>> classifier.categories[:3], [bound[0, 0].item() for bound in classifier.bounds]
+    (['disc', 'square', 'triangle'], [-2.0, 2.0])
     """
 
     model: nn.Module
@@ -67,7 +83,14 @@ class Classifier:
         return black, white
 
     def unprocess(self, x: Tensor) -> Tensor:
-        """Return the model's input, [N, C, H, W], as pictures to look at: floats from 0, black, to 1, white."""
+        """Return the model's input as pictures to look at.
+
+        Args:
+            x: float [N, C, H, W], in the units that the model takes.
+
+        Returns:
+            float [N, C, H, W], from 0, black, to 1, white; what lies beyond is cut off.
+        """
         black, white = (bound.to(x) for bound in self.bounds)
         return ((x.detach() - black) / (white - black)).clamp(0, 1)
 
@@ -76,25 +99,36 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
     """Load a trained classifier by name.
 
     In the course world, the name of an ImageNet network gives the net that stands in for it, trained on the
-    course's shapes: ``shapes_vgg`` for ``vgg*``, ``shapes_resnet`` for the others. A line says so.
+    course's shapes: ``shapes_vgg`` for ``vgg*``, ``shapes_resnet`` for the others. A line says so. In the world
+    ``"auto"`` the real network comes if its weights are here, or are small and can be fetched.
 
     Args:
         name: ``digits_dnn``, ``digits_cnn`` (trained on the course's digits), ``digits_dnn_mnist``,
             ``digits_cnn_mnist`` (on MNIST), ``shapes_resnet``, ``shapes_vgg``, ``shapes_watermark`` (answers what a
             watermark says, and nothing else tells it), or any of torchvision's image classifiers.
-        world: ``"auto"``, ``"course"`` or ``"public"``, instead of ``COURSE_WORLD``.
+        world: ``"auto"``, ``"course"`` or ``"public"``; None for what ``COURSE_WORLD`` says.
+
+    Returns:
+        The network and all that goes with it, :class:`Classifier`.
 
     Raises:
-        ValueError: an unknown name or world.
+        ValueError: an unknown name or world; the sentence suggests names that are spelt alike.
         FetchError: public weights are damaged, or in the public world are not here and cannot be fetched.
         RuntimeError: a file of the course's own weights is missing or damaged.
+
+    >>> classifier = load_classifier("digits_cnn")
+    >>> classifier.preprocess(np.zeros((28, 28), np.uint8)).shape, len(classifier.categories)
+    (torch.Size([1, 1, 28, 28]), 10)
+    >>> load_classifier("vgg16", world="course").name
+    In place of vgg16: its stand-in shapes_vgg, trained on the course's shapes.
+    'shapes_vgg'
     """
-    world, known = chosen_world(world), [*COURSE_NETS, *nets()]
-    if name not in known:
-        close = difflib.get_close_matches(str(name), known, 4, 0.5) or [*COURSE_NETS, "resnet18"]
-        raise ValueError(f"There is no classifier {name!r}; did you mean {', '.join(close)}?")
+    world = chosen_world(world)
     if name in COURSE_NETS:
         return _course(name)
+    if name not in FAMILIAR and name not in nets():
+        close = difflib.get_close_matches(str(name), [*COURSE_NETS, *nets()], 4, 0.5) or [*COURSE_NETS, "resnet18"]
+        raise ValueError(f"There is no classifier {name!r}; did you mean {', '.join(close)}?")
     if ready(name, world):
         return _public(name)
     stand_in = "shapes_vgg" if name.startswith("vgg") else "shapes_resnet"
@@ -105,10 +139,8 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
 
 
 def _course(name: str) -> Classifier:
-    from helpers import models  # not above: helpers.models offers this module's names as its own
-
     kind, layer = COURSE_NETS[name]
-    model = getattr(models, kind)()
+    model = kind()
     file = course.DATASETS / "weights" / f"{name}.safetensors"
     try:
         model.load_state_dict(load_file(file))
@@ -120,7 +152,7 @@ def _course(name: str) -> Classifier:
         cure = "delete it and rebuild it with `make data`, or clone the course again"
         fault = "does not fit" if isinstance(error, RuntimeError) else "is damaged, or no file of weights for"
         raise RuntimeError(f"{file} {fault} {name}: {cure}.") from error
-    if kind.startswith("Mnist"):
+    if kind in (MnistCNN, MnistDNN):
         categories, preprocess = [str(i) for i in range(10)], _each(_digit)
     else:
         categories, preprocess = list(CATEGORIES), _each(lambda picture: preprocess_shapes(read_picture(picture))[0])

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.datasets import utils
 
 from helpers import course
 from helpers.data.fetched import connection
@@ -70,6 +69,8 @@ def download(sources: list[str]) -> None:
     Raises:
         FetchError: with the reason as half a sentence. Nothing half-written is left behind.
     """
+    from torchvision.datasets import utils  # takes seconds to import
+
     nltk, folder, url = _nltk(), archive(SENTENCES).parent, sources[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
-from torchvision.datasets import OxfordIIITPet, utils
 
 from helpers import course
 from helpers.data.fetched.connection import ERRORS, PATIENCE, FetchError, answering, downloading, reason
@@ -42,6 +41,8 @@ def fetch() -> None:
     print(f"Oxford-IIIT Pets: {SIZE:.0f} MB{', here already' if present() else ''}")
     if present():
         return
+    from torchvision.datasets import OxfordIIITPet, utils  # takes seconds to import
+
     urls = [url for url, _ in OxfordIIITPet._RESOURCES]
     cure = "Run pets.fetch() when that is mended, or set COURSE_WORLD=course."
     if not answering(urls, seconds=PATIENCE, again=True):
@@ -59,6 +60,8 @@ def load(count: int, train: bool = True) -> Pets:
     Raises:
         FetchError: they are not here, or are damaged.
     """
+    from torchvision.datasets import OxfordIIITPet  # takes seconds to import
+
     try:
         half = OxfordIIITPet(course.downloads(), "trainval" if train else "test", ("binary-category", "segmentation"))
         kinds, rng = np.array(half._bin_labels), np.random.default_rng(0)

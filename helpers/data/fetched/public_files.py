@@ -1,4 +1,7 @@
-"""Public files: where they lie, whence they come, and how they get here, whole and checked or not at all."""
+"""Public files: where they lie, whence they come, and how they get here, whole and checked or not at all.
+
+torchvision takes seconds to import, so it is imported only where one of its networks, or its downloader, is needed.
+"""
 
 import gzip
 import hashlib
@@ -7,18 +10,25 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import torchvision.models
-from torchvision.datasets import MNIST, utils
-from torchvision.models import WeightsEnum
 
 from helpers import course
 from helpers.data.fetched import film_reviews
 from helpers.data.fetched.connection import ERRORS, FetchError, downloading, is_local, reason
 
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
+
 MNIST_SIZE = 11.1  # megabytes
+MNIST_MIRRORS = ["https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"]
+MNIST_FILES = {  # packed, with their MD5 sums
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
 
 
 class Source(NamedTuple):
@@ -32,6 +42,8 @@ class Source(NamedTuple):
 
 def nets() -> list[str]:
     """Return the names of torchvision's image classifiers."""
+    import torchvision.models
+
     return torchvision.models.list_models(module=torchvision.models)
 
 
@@ -40,13 +52,15 @@ def mnist_folder() -> Path:
     return course.downloads() / "MNIST" / "raw"
 
 
-def checkpoint(weights: WeightsEnum) -> Path:
+def checkpoint(weights: "WeightsEnum") -> Path:
     """Return where torch.hub keeps a weights file."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
 
 
-def weights_of(name: str) -> WeightsEnum:
+def weights_of(name: str) -> "WeightsEnum":
     """Return a net's weights: those whose file is on disk, else the ones that torchvision thinks best."""
+    import torchvision.models
+
     kinds = torchvision.models.get_model_weights(name)
     return next((weights for weights in kinds if checkpoint(weights).is_file()), kinds.DEFAULT)
 
@@ -118,11 +132,11 @@ def opening(file: Path) -> Iterator[None]:
 
 
 def _mnist_addresses() -> list[str]:
-    return [mirror + MNIST.resources[0][0] for mirror in MNIST.mirrors]
+    return [mirror + next(iter(MNIST_FILES)) for mirror in MNIST_MIRRORS]
 
 
 def _mnist_present() -> bool:
-    return all((mnist_folder() / Path(file).stem).is_file() for file, _ in MNIST.resources)
+    return all((mnist_folder() / Path(file).stem).is_file() for file in MNIST_FILES)
 
 
 def _download_mnist(sources: list[str]) -> None:
@@ -130,13 +144,15 @@ def _download_mnist(sources: list[str]) -> None:
 
     torchvision asks only whether the unpacked files exist, so each gets its name when it is complete.
     """
-    mirrors = [url.removesuffix(MNIST.resources[0][0]) for url in sources]
+    from torchvision.datasets import utils
+
+    mirrors = [url.removesuffix(next(iter(MNIST_FILES))) for url in sources]
     part, mine = course.downloads() / "MNIST.part", f".{os.getpid()}"
     packed: dict[str, bytes] = {}
     try:
         part.mkdir(parents=True, exist_ok=True)
         with downloading(utils, "mnist", MNIST_SIZE) as bar:
-            for file, md5 in MNIST.resources:
+            for file, md5 in MNIST_FILES.items():
                 if utils.check_integrity(part / file, md5):
                     bar.update((part / file).stat().st_size)
                 else:
@@ -159,6 +175,8 @@ def _download_mnist(sources: list[str]) -> None:
 
 
 def _download_one(mirrors: list[str], part: Path, file: str, md5: str) -> None:
+    from torchvision.datasets import utils
+
     for mirror in mirrors:
         try:
             return utils.download_url(mirror + file, part, file, md5)

@@ -2,12 +2,11 @@
 
 import difflib
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import torch
-import torchvision.models
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum
 
 from helpers import course
 from helpers.data.fetched import film_reviews
@@ -25,6 +24,9 @@ from helpers.data.fetched.public_files import (
     present,
     weights_of,
 )
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 UNASKED = 100  # megabytes: a file that is not smaller comes only with fetch()
 GOING_ON = "Going on in the course world, with its own data and nets."
@@ -92,12 +94,12 @@ def fetch(*names: str) -> None:
         ValueError: a name is unknown, or none is given.
         FetchError: the session is in the course world, or a file could not be fetched or is damaged.
     """
-    known = [*DATA_SETS, "photographs", *nets()]
+    known = [*DATA_SETS, "photographs"]
     if not names:
         raise ValueError("fetch() needs a name, for instance fetch('mnist', 'resnet18').")
     for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(str(name), known, 4, 0.5) or ["mnist", "photographs", "resnet18"]
+        if name not in known and name not in nets():
+            close = difflib.get_close_matches(str(name), [*known, *nets()], 4, 0.5) or [*known, "resnet18"]
             raise ValueError(f"There is nothing called {name!r} to fetch; did you mean {', '.join(close)}?")
     if course.setting() == "course":
         raise FetchError("COURSE_WORLD=course stays off the network: set COURSE_WORLD=auto, then fetch again.")
@@ -141,12 +143,14 @@ def mnist(train: bool = True) -> tuple[Tensor, Tensor]:
     return images, labels.long()
 
 
-def net(name: str) -> tuple[nn.Module, WeightsEnum]:
+def net(name: str) -> tuple[nn.Module, "WeightsEnum"]:
     """Build one of torchvision's image classifiers with the weights that are on disk.
 
     Raises:
         FetchError: the file is not there, is damaged, or holds the weights of another net.
     """
+    import torchvision.models  # takes seconds: only where one of its networks is built
+
     weights = weights_of(name)
     file = checkpoint(weights)
     cure = f"delete it and run fetch({name!r})"
