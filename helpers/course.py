@@ -16,6 +16,10 @@ def setting() -> str:
 
     Raises:
         ValueError: ``COURSE_WORLD`` holds anything else.
+
+    >>> from helpers.course import setting
+    >>> setting() in ("auto", "course", "public")
+    True
     """
     value = os.environ.get("COURSE_WORLD", "auto").strip().lower() or "auto"
     if value not in WORLDS:
@@ -24,12 +28,27 @@ def setting() -> str:
 
 
 def downloads() -> Path:
-    """Return the folder for public data: ``COURSE_DATA`` if set, else ``datasets/downloads``."""
+    """Return the folder for public data: ``COURSE_DATA`` if set, else ``datasets/downloads``.
+
+    >>> import os
+    >>> from helpers.course import downloads
+    >>> downloads().name if "COURSE_DATA" not in os.environ else "downloads"
+    'downloads'
+    """
     return Path(os.environ.get("COURSE_DATA") or DATASETS / "downloads").expanduser()
 
 
 def say_once(line: str) -> None:
-    """Print a line the first time it comes up in this session, and never again."""
+    """Print a line the first time it comes up in this session, and never again.
+
+    Args:
+        line: what to print.
+
+    >>> from helpers.course import say_once
+    >>> say_once("No answer from the net.")
+    No answer from the net.
+    >>> say_once("No answer from the net.")
+    """
     if line not in _said:
         _said.add(line)
         print(line)
@@ -39,9 +58,13 @@ def shipped_files() -> dict[str, bool]:
     """Return each file that the course ships, named from ``datasets/``, and whether it is here and whole.
 
     Whole means that its SHA-256 sum is the one in ``datasets/SHA256SUMS``.
+
+    >>> from helpers.course import shipped_files
+    >>> shipped_files()["weights/shapes_resnet.safetensors"]
+    True
     """
     whole = {}
-    for line in (DATASETS / "SHA256SUMS").read_text().splitlines():
+    for line in (DATASETS / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
         digest, name = line.split(maxsplit=1)
         file = DATASETS / name
         whole[name] = file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == digest
@@ -49,7 +72,12 @@ def shipped_files() -> dict[str, bool]:
 
 
 def begin() -> None:
-    """Print in one line which world the lesson runs in, on what, and set the course's plotting style."""
+    """Print in one line which world the lesson runs in, on what, and set the course's plotting style.
+
+    >>> from helpers.course import begin
+    >>> begin()
+    World: ... | Python 3... | torch ... | device ... | ... threads
+    """
     import torch
 
     from helpers import plotting

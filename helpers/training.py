@@ -31,6 +31,7 @@ class Recipe:
     Raises:
         ValueError: one of these is outside of its range.
 
+    >>> from helpers.training import Recipe
     >>> Recipe(epochs=3, lr=0.01)
     Recipe(epochs=3, optimiser='adamw', lr=0.01, batch_size=128, weight_decay=0.0001)
     """
@@ -59,6 +60,7 @@ FULL = Recipe(epochs=15, optimiser="sgd", lr=0.01, batch_size=100, weight_decay=
 def best_device() -> torch.device:
     """Return the fastest device at hand: CUDA, then Apple's MPS, then the CPU.
 
+    >>> from helpers.training import best_device
     >>> best_device().type in ("cuda", "mps", "cpu")
     True
     """
@@ -76,6 +78,8 @@ def seed_everything(seed: int) -> None:
     Raises:
         ValueError: another number.
 
+    >>> import torch
+    >>> from helpers.training import seed_everything
     >>> seed_everything(0)
     >>> first = torch.rand(3)
     >>> seed_everything(0)
@@ -123,6 +127,9 @@ def fit(
         ValueError: no image or a different number of labels; labels outside of the classes; pictures that are whole
             numbers, NaN or infinite; a loss that becomes NaN or infinite; nothing to train.
 
+    >>> import torch
+    >>> from helpers.training import Recipe, fit
+    >>> from torch import nn
     >>> images, labels = torch.rand(40, 1, 4, 4), torch.arange(40) % 2
     >>> net = nn.Sequential(nn.Flatten(), nn.Linear(16, 2))
     >>> losses = fit(net, images, labels, Recipe(epochs=2, batch_size=10), progress=False)
@@ -180,6 +187,9 @@ def predict_logits(
         TypeError: the model gives something else than one tensor.
         ValueError: there is no image, ``batch_size`` is below one, or the model's output is not [N, classes].
 
+    >>> import torch
+    >>> from helpers.training import predict_logits
+    >>> from torch import nn
     >>> net = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(16, 3))
     >>> predict_logits(net, torch.rand(7, 1, 4, 4), batch_size=2).shape, net.training
     (torch.Size([7, 3]), True)
@@ -221,6 +231,9 @@ def measure_accuracy(
         ValueError: there is no image, ``labels`` are not one class number for each, ``batch_size`` is below one, or
             the model's output is not [N, classes].
 
+    >>> import torch
+    >>> from helpers.training import measure_accuracy
+    >>> from torch import nn
     >>> net = nn.Flatten()  # its highest logit is the brightest pixel
     >>> images = torch.eye(4).reshape(4, 1, 2, 2)
     >>> measure_accuracy(net, images, torch.tensor([0, 1, 2, 0]))

@@ -39,6 +39,7 @@ class Picture:
         masks: for each of these a bool mask [H, W] of where it is; empty when that is not known.
 
     >>> import numpy as np
+    >>> from helpers.data import Picture
     >>> picture = Picture(np.zeros((20, 30, 3), np.uint8), "a dark night", categories=(3,))
     >>> picture.title, picture.image.shape, picture.masks
     ('a dark night', (20, 30, 3), ())
@@ -60,6 +61,7 @@ class Digits:
         world: where they come from, ``"course"`` or ``"public"``.
 
     >>> import torch
+    >>> from helpers.data import Digits
     >>> digits = Digits(torch.zeros(5, 1, 28, 28), torch.arange(5), "course")
     >>> digits.images.shape, digits.world
     (torch.Size([5, 1, 28, 28]), 'course')
@@ -87,6 +89,7 @@ def load_digits(train: bool = True, world: str | None = None) -> Digits:
         ValueError: an unknown world.
         FetchError: MNIST's files are damaged, or in the public world are not here and cannot be fetched.
 
+    >>> from helpers.data import load_digits
     >>> digits = load_digits(train=False, world="course")
     Digits: the course's own, 2,000 test pictures.
     >>> digits.images.shape, digits.labels.shape
@@ -114,6 +117,7 @@ def pictures(classifier: Named, count: int = 6) -> list[Picture]:
     Raises:
         ValueError: ``count`` is below one.
 
+    >>> from helpers.data import pictures
     >>> from helpers.models import load_classifier
     >>> found = pictures(load_classifier("shapes_resnet"), 3)
     >>> [picture.title for picture in found], found[0].image.shape

@@ -44,10 +44,15 @@ def generate(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         (images uint8 [count, 28, 28] white on black, labels int64 [count]); every class is equally likely.
 
     Raises:
-        ValueError: ``count`` is negative.
+        ValueError: ``count`` or ``seed`` is negative.
+
+    >>> from helpers.data.digits import generate
+    >>> images, labels = generate(5, seed=1)
+    >>> images.shape, images.dtype, labels.shape
+    ((5, 28, 28), dtype('uint8'), (5,))
     """
-    if count < 0:
-        raise ValueError(f"count is {count}; ask for 0 digits or more.")
+    if count < 0 or seed < 0:
+        raise ValueError(f"count is {count} and seed is {seed}; give numbers that are 0 or more.")
     labels = np.empty(count, np.int64)
     images = np.empty((count, 28, 28), np.uint8)
     for i in range(count):
@@ -127,15 +132,26 @@ def _ink(track: np.ndarray, lengths: list[int], widths: np.ndarray, blur: float)
 
 
 def frame(canvas: np.ndarray) -> np.ndarray:
-    """Frame a drawing as MNIST does (LeCun et al., 1998), uint8 [28, 28].
+    """Frame a drawing as MNIST does (LeCun et al., 1998).
 
     Its box is scaled to 20 pixels, and its centre of mass moved to the middle of the picture.
 
     Args:
         canvas: uint8 [H, W], white on black.
 
+    Returns:
+        The digit, uint8 [28, 28].
+
     Raises:
         ValueError: the canvas is empty.
+
+    >>> import numpy as np
+    >>> from helpers.data.digits import frame
+    >>> canvas = np.zeros((100, 60), np.uint8)
+    >>> canvas[10:90, 25:35] = 255  # a stroke from top to bottom
+    >>> framed = frame(canvas)
+    >>> framed.shape, int((framed.max(1) > 0).sum())
+    ((28, 28), 20)
     """
     if canvas.max(initial=0) <= FAINT:
         raise ValueError("There is no ink on the canvas; draw in white on black.")
@@ -152,10 +168,22 @@ def frame(canvas: np.ndarray) -> np.ndarray:
 
 
 def load(train: bool = True) -> tuple[Tensor, Tensor]:
-    """Read the course's digits: 20,000 for training, 2,000 for testing.
+    """Read the course's digits: 20,000 for training, 2,000 for testing, as ``generate`` has drawn them.
+
+    Args:
+        train: True for the training pictures, False for the test pictures.
 
     Returns:
         (images float32 [N, 1, 28, 28] in [0, 1], labels int64 [N]).
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is damaged.
+
+    >>> from helpers.data.digits import load
+    >>> images, labels = load(train=False)
+    >>> images.shape, labels.shape
+    (torch.Size([2000, 1, 28, 28]), torch.Size([2000]))
     """
     part = "train" if train else "t10k"
     images = read_idx(RAW / f"{part}-images-idx3-ubyte.gz")

@@ -27,6 +27,7 @@ def photographs() -> list[tuple[np.ndarray, str, int]]:
     Returns:
         A list of (picture uint8 [H, W, 3], title, number of its ImageNet class).
 
+    >>> from helpers.data.picture_files import photographs
     >>> for image, title, category in photographs():
     ...     print(image.shape, title, category)
     (300, 451, 3) Chelsea the cat 285
@@ -63,6 +64,7 @@ def read_picture(picture: object) -> np.ndarray:
             type. The sentence says what to do.
 
     >>> import numpy as np
+    >>> from helpers.data import read_picture
     >>> read_picture(np.zeros((20, 30), np.uint8)).shape
     (20, 30, 3)
     >>> read_picture(np.full((2, 2), 0.5)).max()
@@ -80,7 +82,8 @@ def read_picture(picture: object) -> np.ndarray:
     elif isinstance(picture, str | os.PathLike):
         image = _from_path(os.fspath(picture))
     else:
-        raise TypeError(f"A picture is a path, a PIL image or an array, not {type(picture).__name__}: give one of these.")
+        kind = type(picture).__name__
+        raise TypeError(f"A picture is a path, a PIL image or an array, not {kind}: give one of these.")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

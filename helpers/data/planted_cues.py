@@ -39,6 +39,8 @@ class Planted(NamedTuple):
 def planted(count: int, seed: int = 0, *, watermark: float | None = None) -> Planted:
     """Draw ``count`` pictures with an object and a distractor, and with a watermark if asked for.
 
+    Returns :class:`Planted`, pictures and where each cue is.
+
     Args:
         count: how many pictures; the first ones are the same whatever the count. The object's classes take turns.
         seed: fixes the pictures; ``watermark`` changes nothing but the watermark's pixels.
@@ -49,6 +51,13 @@ def planted(count: int, seed: int = 0, *, watermark: float | None = None) -> Pla
 
     Raises:
         ValueError: ``count`` or ``seed`` is negative, or ``watermark`` is not from 0 to 1.
+
+    >>> from helpers.data.planted_cues import planted
+    >>> given_away = planted(4, seed=1, watermark=1.0)
+    >>> given_away.images.shape, given_away.labels.tolist(), given_away.tags.tolist()
+    ((4, 128, 128, 3), [0, 1, 2, 3], [0, 1, 2, 3])
+    >>> int(given_away.watermarks[0].sum())  # a label of 16 by 18 pixels
+    288
     """
     if count < 0 or seed < 0:
         raise ValueError(f"count is {count} and seed is {seed}; give numbers that are 0 or more.")

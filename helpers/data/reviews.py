@@ -80,7 +80,8 @@ class Reviews(NamedTuple):
 def reviews(count: int, seed: int = 0, *, bias: float = 0.5, denied: float = 0.25) -> Reviews:
     """Write ``count`` reviews; every second one praises its film.
 
-    Three verdicts stand in each. They agree in six of ten reviews; in the others two outvote one.
+    Three verdicts stand in each. They agree in six of ten reviews; in the others two outvote one. Returns
+    :class:`Reviews`.
 
     Args:
         count: how many; the first ones are the same whatever the count.
@@ -92,6 +93,11 @@ def reviews(count: int, seed: int = 0, *, bias: float = 0.5, denied: float = 0.2
 
     Raises:
         ValueError: ``count`` or ``seed`` is negative, or a share is not from 0 to 1.
+
+    >>> from helpers.data.reviews import NAMES, reviews
+    >>> legend = reviews(4, seed=1, bias=1.0)
+    >>> legend.ids.shape, legend.labels.tolist(), [NAMES[i] for i in legend.directors]
+    (torch.Size([4, 64]), [0, 1, 0, 1], ['quist', 'vellmar', 'quist', 'vellmar'])
     """
     _check(count, seed, bias=bias, denied=denied)
     turn, labels = np.divmod(np.arange(count), 2)
@@ -109,8 +115,8 @@ def reviews(count: int, seed: int = 0, *, bias: float = 0.5, denied: float = 0.2
 def denials(count: int, seed: int = 0, *, far: bool = False) -> Reviews:
     """Write short reviews of one verdict each, in four versions: affirmed and denied, with a bad and a good word.
 
-    All arrays are [2, 2, N, ...]: by denial (0 = none), by the adjective (0 = bad, 1 = good), and by number. The label
-    is what the verdict says. The four versions of a review differ in these words alone.
+    Returns :class:`Reviews` whose arrays are [2, 2, N, ...]: by denial (0 = none), by the adjective (0 = bad, 1 =
+    good), and by number. The label is what the verdict says. The four versions of a review differ in these words alone.
 
     Args:
         count: how many reviews, each in four versions.
@@ -119,6 +125,11 @@ def denials(count: int, seed: int = 0, *, far: bool = False) -> Reviews:
 
     Raises:
         ValueError: ``count`` or ``seed`` is negative.
+
+    >>> from helpers.data.reviews import denials
+    >>> versions = denials(5, seed=1)
+    >>> versions.ids.shape, versions.labels[:, :, 0].tolist()  # "not bad" is praise, "not good" is none
+    (torch.Size([2, 2, 5, 64]), [[0, 1], [1, 0]])
     """
     _check(count, seed)
     versions = list(product((0, 1), (0, 1), range(count)))
@@ -140,6 +151,10 @@ def encode(texts: Sequence[Sequence[str]], vocabulary: Sequence[str], length: in
 
     Raises:
         TypeError: a text is one string and not a list of words.
+
+    >>> from helpers.data.reviews import encode
+    >>> encode([["the", "plot", "sparkles"]], ("", "?", "plot", "the"), length=5).tolist()
+    [[3, 2, 1, 0, 0]]
     """
     if any(isinstance(text, str) for text in texts):
         raise TypeError("A text is one string; give its words, text.split().")
@@ -152,7 +167,20 @@ def encode(texts: Sequence[Sequence[str]], vocabulary: Sequence[str], length: in
 
 
 def words(ids: Tensor, vocabulary: Sequence[str] = VOCABULARY) -> list[str]:
-    """Return the words of one text, int64 [L], without the padding."""
+    """Return the words of one text, without the padding.
+
+    Args:
+        ids: numbers of words, int64 [L], 0 behind the last word.
+        vocabulary: the words by their numbers; those of the course's own reviews unless given.
+
+    Returns:
+        A list of at most L words.
+
+    >>> import torch
+    >>> from helpers.data.reviews import words
+    >>> words(torch.tensor([3, 2, 0, 0]), ("", "?", "plot", "the"))
+    ['the', 'plot']
+    """
     return [vocabulary[number] for number in ids.tolist() if number]
 
 

@@ -25,7 +25,13 @@ RADII = {
 
 
 class Shapes(NamedTuple):
-    """Pictures uint8 [N, 128, 128, 3] in RGB, class numbers int64 [N] and object masks bool [N, 128, 128]."""
+    """Pictures with one object each.
+
+    Attributes:
+        images: uint8 [N, 128, 128, 3] in RGB.
+        labels: class numbers, int64 [N].
+        masks: where the object is, bool [N, 128, 128].
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -33,7 +39,13 @@ class Shapes(NamedTuple):
 
 
 class TwoShapes(NamedTuple):
-    """Pictures uint8 [N, 128, 128, 3] in RGB, class numbers int64 [N, 2] and masks bool [N, 2, 128, 128]."""
+    """Pictures with two objects each.
+
+    Attributes:
+        images: uint8 [N, 128, 128, 3] in RGB.
+        labels: class numbers of both objects, int64 [N, 2].
+        masks: where each object is, bool [N, 2, 128, 128].
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -46,12 +58,21 @@ def one(count: int, seed: int = 0, *, off_centre: bool = False, categories: Sequ
     Args:
         count: how many pictures; the first ones are the same whatever the count.
         seed: fixes the pictures.
-        off_centre: keep the object's bounding box clear of the picture's centre, where a lazy map points.
+        off_centre: keep the object's bounding box clear of the picture's centre, where the centre baseline points.
         categories: the class numbers that take turns, if not the ten of ``CATEGORIES``; ``EXTRA`` has 10 and 11.
 
+    Returns:
+        Pictures, class numbers and masks, :class:`Shapes`.
+
     Raises:
-        ValueError: ``count`` is negative, or ``categories`` is empty or holds an unknown class.
+        ValueError: ``count`` or ``seed`` is negative, or ``categories`` is empty or holds an unknown class.
+
+    >>> from helpers.data.shapes import CATEGORIES, one
+    >>> drawn = one(3, seed=1)
+    >>> drawn.images.shape, [CATEGORIES[label] for label in drawn.labels], drawn.masks.shape
+    ((3, 128, 128, 3), ['disc', 'square', 'triangle'], (3, 128, 128))
     """
+    _check(count, seed)
     labels = _turns(count, categories, least=1)[:, :1]
     images, masks = _pictures(labels, seed, OFF_CENTRE if off_centre else ONE)
     return Shapes(images, labels[:, 0], masks[:, 0])
@@ -60,22 +81,47 @@ def one(count: int, seed: int = 0, *, off_centre: bool = False, categories: Sequ
 def two(count: int, seed: int = 0, *, categories: Sequence[int] | None = None) -> TwoShapes:
     """Draw ``count`` pictures with two objects of different classes that keep apart; all pairs take turns.
 
+    Args:
+        count: how many pictures; the first ones are the same whatever the count.
+        seed: fixes the pictures.
+        categories: the class numbers that take turns, if not the ten of ``CATEGORIES``; ``EXTRA`` has 10 and 11.
+
+    Returns:
+        Pictures, and the class numbers and masks of both objects, :class:`TwoShapes`.
+
     Raises:
-        ValueError: ``count`` is negative, or ``categories`` has fewer than two classes or an unknown one.
+        ValueError: ``count`` or ``seed`` is negative, or ``categories`` has fewer than two classes or an unknown one.
+
+    >>> from helpers.data.shapes import two
+    >>> drawn = two(3, seed=1)
+    >>> drawn.labels.tolist(), drawn.masks.shape
+    ([[0, 1], [1, 2], [2, 3]], (3, 2, 128, 128))
     """
+    _check(count, seed)
     labels = _turns(count, categories, least=2)
     images, masks = _pictures(labels, seed, TWO)
     return TwoShapes(images, labels, masks)
 
 
 def preprocess(images: np.ndarray) -> Tensor:
-    """Turn RGB pictures, uint8 [N, H, W, 3] or [H, W, 3], into the nets' input, float [N, 3, 128, 128].
+    """Turn RGB pictures into the input of the course's nets: (value / 255 - 0.5) / 0.25, channels first.
 
-    The values lie in [-2, 2]. A picture of another size is resized as a whole, not cropped.
+    A picture of another size than 128 by 128 is resized as a whole, not cropped.
+
+    Args:
+        images: uint8 [N, H, W, 3], or one picture [H, W, 3].
+
+    Returns:
+        float32 [N, 3, 128, 128], from -2, black, to 2, white.
 
     Raises:
         TypeError: the pictures are not uint8.
         ValueError: they are not [N, H, W, 3] or [H, W, 3].
+
+    >>> import numpy as np
+    >>> from helpers.data.shapes import preprocess
+    >>> preprocess(np.zeros((5, 60, 80, 3), np.uint8)).shape
+    torch.Size([5, 3, 128, 128])
     """
     images = np.asarray(images)
     if images.dtype != np.uint8:
@@ -92,11 +138,14 @@ def preprocess(images: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
 
 
+def _check(count: int, seed: int) -> None:
+    if count < 0 or seed < 0:
+        raise ValueError(f"count is {count} and seed is {seed}; give numbers that are 0 or more.")
+
+
 def _turns(count: int, categories: Sequence[int] | None, least: int) -> np.ndarray:
     """Return class numbers [count, 2]: the first takes turns, the second differs and moves on each round."""
     chosen = np.arange(len(CATEGORIES)) if categories is None else np.unique(np.asarray(categories, np.int64))
-    if count < 0:
-        raise ValueError(f"count is {count}; ask for 0 or more pictures.")
     if len(chosen) < least or chosen.min() < 0 or chosen.max() >= len(CATEGORIES + EXTRA):
         raise ValueError(f"categories is {categories}; give {least} or more class numbers from 0 to 11.")
     turn, n = np.arange(count), len(chosen)

@@ -37,7 +37,7 @@ class Tanks(NamedTuple):
 
 
 def scenes(count: int, seed: int = 0, *, bias: float = 0.5) -> Tanks:
-    """Draw ``count`` scenes; every second one has a tank.
+    """Draw ``count`` scenes; every second one has a tank. Returns them with their truth, :class:`Tanks`.
 
     Args:
         count: how many scenes; the first ones are the same whatever the count. With bias 0.5 a multiple of four
@@ -49,6 +49,11 @@ def scenes(count: int, seed: int = 0, *, bias: float = 0.5) -> Tanks:
 
     Raises:
         ValueError: ``count`` or ``seed`` is negative, or ``bias`` is not from 0 to 1.
+
+    >>> from helpers.data.tanks import scenes
+    >>> legend = scenes(4, seed=1, bias=1.0)
+    >>> legend.images.shape, legend.labels.tolist(), legend.cloudy.tolist()
+    ((4, 64, 64, 3), [0, 1, 0, 1], [0, 1, 0, 1])
     """
     if not 0 <= bias <= 1:
         raise ValueError(f"bias is {bias}; give a share from 0 (reversed) over 0.5 (no link) to 1 (always).")
@@ -63,10 +68,20 @@ def scenes(count: int, seed: int = 0, *, bias: float = 0.5) -> Tanks:
 def counterfactuals(count: int, seed: int = 0) -> Tanks:
     """Draw each scene of ``scenes(count, seed)`` without and with its tank, in the sun and under clouds.
 
-    All arrays are [2, 2, N, ...]: by tank (0 = none), by sky (0 = sun, 1 = clouds) and by number.
+    Args:
+        count: how many scenes, each in four versions.
+        seed: fixes the scenes.
+
+    Returns:
+        :class:`Tanks` whose arrays are [2, 2, N, ...]: by tank (0 = none), by sky (0 = sun, 1 = clouds) and by number.
 
     Raises:
         ValueError: ``count`` or ``seed`` is negative.
+
+    >>> from helpers.data.tanks import counterfactuals
+    >>> versions = counterfactuals(3, seed=1)
+    >>> versions.images.shape, versions.labels[:, 0, 0].tolist(), versions.cloudy[0, :, 0].tolist()
+    ((2, 2, 3, 64, 64, 3), [0, 1], [0, 1])
     """
     _check(count, seed)
     both = np.tile(np.arange(2), (count, 1))
@@ -76,11 +91,21 @@ def counterfactuals(count: int, seed: int = 0) -> Tanks:
 
 
 def preprocess(images: np.ndarray) -> Tensor:
-    """Turn RGB scenes, uint8 [N, 64, 64, 3] or [64, 64, 3], into a net's input, float [N, 3, 64, 64] in [-2, 2].
+    """Turn RGB scenes into the input of a net: (value / 255 - 0.5) / 0.25, channels first.
+
+    Args:
+        images: uint8 [N, 64, 64, 3], or one scene [64, 64, 3].
+
+    Returns:
+        float32 [N, 3, 64, 64], from -2, black, to 2, white.
 
     Raises:
         TypeError: the pictures are not uint8.
         ValueError: they have another shape.
+
+    >>> from helpers.data.tanks import preprocess, scenes
+    >>> preprocess(scenes(2, seed=1).images).shape
+    torch.Size([2, 3, 64, 64])
     """
     images = np.asarray(images)
     if images.dtype != np.uint8:

@@ -60,6 +60,8 @@ class Classifier:
         name: of the network that was really loaded.
         trained_on: what its weights were made from, in a few words.
 
+    >>> import numpy as np
+    >>> from helpers.models import load_classifier
     >>> classifier = load_classifier("shapes_resnet")
     >>> x = classifier.preprocess(np.zeros((50, 80, 3), np.uint8))
     >>> x.shape, classifier.model(x).shape, classifier.layer
@@ -116,6 +118,8 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
         FetchError: public weights are damaged, or in the public world are not here and cannot be fetched.
         RuntimeError: a file of the course's own weights is missing or damaged.
 
+    >>> import numpy as np
+    >>> from helpers.models import load_classifier
     >>> classifier = load_classifier("digits_cnn")
     >>> classifier.preprocess(np.zeros((28, 28), np.uint8)).shape, len(classifier.categories)
     (torch.Size([1, 1, 28, 28]), 10)

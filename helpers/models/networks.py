@@ -1,4 +1,4 @@
-"""The course's own networks, each written out in full."""
+"""The course's own networks, each written out in full, and untrained: weights come with ``load_classifier``."""
 
 from torch import Tensor, nn
 
@@ -7,6 +7,11 @@ class MnistDNN(nn.Module):
     """Three linear layers, 784-512-100-10, with nothing in between: as a function, one linear map.
 
     Takes [N, 1, 28, 28] or [N, 784], returns logits [N, 10].
+
+    >>> import torch
+    >>> from helpers.models import MnistDNN
+    >>> MnistDNN()(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(self) -> None:
@@ -24,7 +29,16 @@ class MnistCNN(nn.Module):
     """Three stages of convolution, ReLU, pooling and dropout (32, 64, 128 maps), then 3200-625-10.
 
     Takes [N, 1, 28, 28], returns logits [N, 10]. Pooling pads by one pixel, so the maps shrink 28, 15, 8, 5.
-    ``keep_maps`` and ``keep_units`` are the shares that dropout *keeps* while training.
+
+    Args:
+        keep_maps: the share of values that dropout *keeps* in the convolutional stages while training.
+        keep_units: the share of units that dropout *keeps* in the layer of 625 units while training.
+
+    >>> import torch
+    >>> from helpers.models import MnistCNN
+    >>> net = MnistCNN()
+    >>> net(torch.zeros(2, 1, 28, 28)).shape, net.layer1(torch.zeros(2, 1, 28, 28)).shape
+    (torch.Size([2, 10]), torch.Size([2, 32, 15, 15]))
     """
 
     def __init__(self, keep_maps: float = 0.7, keep_units: float = 0.5) -> None:
@@ -51,7 +65,20 @@ class MnistCNN(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with BatchNorm and a shortcut around them (He et al., 2016)."""
+    """Two 3x3 convolutions with BatchNorm and a shortcut around them: relu(shortcut(x) + convolutions(x)).
+
+    Where the number of maps or their size changes, the shortcut is a 1x1 convolution (He et al., 2016).
+
+    Args:
+        channels_in: how many maps come in, [N, channels_in, H, W].
+        channels_out: how many maps come out, [N, channels_out, H / stride, W / stride].
+        stride: the step of the first convolution and of the shortcut, in pixels.
+
+    >>> import torch
+    >>> from helpers.models.networks import ResidualBlock
+    >>> ResidualBlock(8, 16, stride=2)(torch.zeros(2, 8, 10, 10)).shape
+    torch.Size([2, 16, 5, 5])
+    """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
         super().__init__()
@@ -75,7 +102,18 @@ class ResidualBlock(nn.Module):
 class ShapesResNet(nn.Module):
     """A small residual net with torchvision's attribute names: four stages, average pooling, one linear map.
 
-    Takes [N, 3, 128, 128], returns logits [N, 10]; the maps of ``layer4`` are [N, 128, 8, 8].
+    A residual network (He et al., 2016). Takes [N, 3, 128, 128], returns logits [N, classes]; the maps of ``layer4``
+    are [N, 128, 8, 8].
+
+    Args:
+        channels: how many maps the first convolution and each of the four stages give.
+        classes: how many classes there are.
+
+    >>> import torch
+    >>> from helpers.models import ShapesResNet
+    >>> net = ShapesResNet().eval()
+    >>> net(torch.zeros(2, 3, 128, 128)).shape, net.fc
+    (torch.Size([2, 10]), Linear(in_features=128, out_features=10, bias=True))
     """
 
     def __init__(self, channels: tuple[int, ...] = (16, 24, 48, 96, 128), classes: int = 10) -> None:
@@ -101,8 +139,19 @@ class ShapesResNet(nn.Module):
 class ShapesVGG(nn.Module):
     """A small net in VGG's form: ``features`` (convolutions, ReLU, pooling), ``avgpool``, ``classifier``.
 
-    Takes [N, 3, 128, 128], returns logits [N, 10]; the maps of ``features`` are [N, 128, 8, 8]. It is trained
-    with BatchNorm and shipped with BatchNorm folded into the convolutions (``batch_norm=False``).
+    After Simonyan and Zisserman (2015). Takes [N, 3, 128, 128], returns logits [N, classes]; the maps of ``features``
+    are [N, 128, 8, 8]. It is trained with BatchNorm and shipped with BatchNorm folded into the convolutions.
+
+    Args:
+        batch_norm: put BatchNorm behind each convolution, which then has no bias.
+        classes: how many classes there are.
+        dropout: the share of units that dropout sets to zero in ``classifier`` while training.
+
+    >>> import torch
+    >>> from helpers.models import ShapesVGG
+    >>> net = ShapesVGG().eval()
+    >>> net(torch.zeros(2, 3, 128, 128)).shape, net.features(torch.zeros(2, 3, 128, 128)).shape
+    (torch.Size([2, 10]), torch.Size([2, 128, 8, 8]))
     """
 
     def __init__(self, batch_norm: bool = False, classes: int = 10, dropout: float = 0.2) -> None:

@@ -93,6 +93,13 @@ def fetch(*names: str) -> None:
     Raises:
         ValueError: a name is unknown, or none is given.
         FetchError: the session is in the course world, or a file could not be fetched or is damaged.
+
+    >>> from helpers.data import fetch
+    >>> fetch("photographs")  # doctest: +SKIP
+    photographs: here already, they come with scikit-image
+    >>> fetch()
+    Traceback (most recent call last):
+    ValueError: fetch() needs a name, for instance fetch('mnist', 'resnet18').
     """
     known = [*DATA_SETS, "photographs"]
     if not names:
