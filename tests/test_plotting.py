@@ -15,8 +15,8 @@ from PIL import Image
 
 from helpers import plotting
 from helpers.course import ROOT
-from helpers.plotting.images import SIGNED, in_words, lay_over, look_of
-from helpers.plotting.style import as_array, split_batch
+from helpers.plotting.images import lay_over, look_of
+from helpers.plotting.style import SIGNED, as_array, in_words, split_batch
 
 RNG = np.random.default_rng(0)
 PICTURE = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)

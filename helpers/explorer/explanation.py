@@ -17,7 +17,7 @@ from helpers.data.shapes import CATEGORIES, two
 from helpers.evaluation.methods import METHODS, explain
 from helpers.evaluation.scores import constant, mass_accuracy, pointing
 from helpers.explorer.completeness import Sum, sum_of
-from helpers.models.load import Classifier
+from helpers.models import Classifier
 from helpers.plotting.images import lay_over, look_of
 
 UNSEEN = 3001  # seed of pictures that no net was trained on
@@ -25,11 +25,19 @@ QUICK = 10  # passes through the network that nobody has to wait for
 
 
 class Explored(NamedTuple):
-    """An explanation to look at: the map [H, W], the picture as the net sees it uint8 [H, W, 3], sentences, grades.
+    """An explanation to look at, and what was measured of it.
 
-    ``sum`` is None for a method whose values need not add up to anything; ``inside``, the share of the map's positive
-    part on the thing asked for, and ``hit``, whether its maximum lies there, are None where its place is not known.
-    ``seconds`` are those of the method alone.
+    Attributes:
+        heat: the map, float [H, W].
+        seen: the picture as the network sees it, uint8 [H, W, 3].
+        method: the name of the method.
+        target: the class number that was explained.
+        score: its logit.
+        sum: what the map's values have to add up to; None for a method that promises nothing of the kind.
+        inside: the share of the map's positive part on the object asked for; None where its place is not known.
+        hit: 1 if the map's maximum lies on it, else 0; None where its place is not known.
+        seconds: how long the method took, alone.
+        numbers: all this in sentences.
     """
 
     heat: Tensor
@@ -51,15 +59,27 @@ def explore(
 
     Args:
         classifier: from ``load_classifier``.
-        picture: a :class:`helpers.data.Picture`, or what ``read_picture`` reads: a path, a PIL image, an array.
+        picture: a :class:`helpers.data.Picture`, whose truth is used, or whatever else ``read_picture`` reads: a
+            path, a PIL image, an array [H, W, 3].
         method: a name in ``helpers.evaluation.methods.METHODS``: any attribution method of the course.
         category: class number; the highest class unless given.
         layer: name of a layer that gives maps [N, K, h, w], for class activation maps; the classifier's own unless
             given.
 
+    Returns:
+        The map, the picture as the network sees it, and what was measured, :class:`Explored`.
+
     Raises:
         TypeError, ValueError: an unknown method, layer or class, a picture that cannot be read, or a map that the
             network has not; the message says what to choose instead.
+
+    >>> from helpers.data import pictures
+    >>> from helpers.explorer import explore
+    >>> from helpers.models import load_classifier
+    >>> classifier = load_classifier("shapes_resnet")
+    >>> shown = explore(classifier, pictures(classifier)[3], "grad_cam", category=3)
+    >>> tuple(shown.heat.shape), shown.seen.shape, shown.hit
+    ((128, 128), (128, 128, 3), 1.0)
     """
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
@@ -88,7 +108,15 @@ def seen_by(classifier: Classifier, picture: object) -> np.ndarray:
 
 
 def blend(image: np.ndarray, heat: Tensor, opacity: float) -> np.ndarray:
-    """Lay a map [H, W] over the picture it belongs to, uint8 [H, W, 3]; 0 is the picture alone, 1 as lessons draw it.
+    """Lay a map over the picture it belongs to.
+
+    Args:
+        image: the picture, uint8 [H, W, 3].
+        heat: the map, float [H, W].
+        opacity: from 0, the picture alone, to 1, as the lessons draw it.
+
+    Returns:
+        uint8 [H, W, 3].
 
     Raises:
         ValueError: an opacity that is not from 0 to 1, or a map of another size: enlarge it with ``upsample``.
@@ -132,7 +160,19 @@ def layers(model: nn.Module, x: Tensor) -> dict[str, tuple[int, ...]]:
 
 
 def offered(classifier: Classifier) -> list[Picture]:
-    """Return pictures that suit a classifier; for a net of the course's shapes six of two things, then one of each."""
+    """Return pictures that suit a classifier; for a net of the course's shapes six of two things, then one of each.
+
+    Args:
+        classifier: from ``load_classifier``.
+
+    Returns:
+        A list of :class:`helpers.data.Picture`.
+
+    >>> from helpers.explorer import offered
+    >>> from helpers.models import load_classifier
+    >>> [picture.title for picture in offered(load_classifier("shapes_resnet"))][:2]
+    ['disc and square', 'square and triangle']
+    """
     if classifier.categories != list(CATEGORIES):
         return pictures(classifier, 10)
     drawn, pairs = two(6, UNSEEN), []

@@ -19,7 +19,7 @@ from helpers.data import Picture
 from helpers.evaluation.methods import METHODS
 from helpers.explorer.explanation import Explored, blend, explore, layers, offered, seen_by, slow
 from helpers.explorer.page import choose, picture_in, sentence, tag
-from helpers.models.load import load_classifier
+from helpers.models import load_classifier
 
 NETS = ("shapes_resnet", "shapes_vgg", "shapes_watermark", "resnet18", "squeezenet1_1", "vgg11")
 OWN = "your own"
@@ -188,8 +188,17 @@ def explorer(net: str = "shapes_resnet", method: str = "grad_cam") -> Explorer:
         net: any name of a network with convolutions that ``load_classifier`` takes.
         method: any attribution method of the course, by its name.
 
+    Returns:
+        The controls and what they show, :class:`Explorer`.
+
     Raises:
         ValueError: an unknown network or method.
+
+    >>> from helpers.explorer import explorer
+    >>> box = explorer("shapes_vgg", method="grad_cam")
+    >>> box.worker.join()  # until the map is there
+    >>> box.shown.method, tuple(box.shown.heat.shape)
+    ('grad_cam', (128, 128))
     """
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")

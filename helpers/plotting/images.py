@@ -18,13 +18,212 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from torch import from_numpy
 
-from helpers.plotting.style import SOFT, STYLE, CourseFigure, as_array, canvas, numbers, split_batch
+from helpers.plotting.style import (
+    HEAT,
+    SIGNED,
+    SOFT,
+    STYLE,
+    CourseFigure,
+    as_array,
+    canvas,
+    in_words,
+    limits_of,
+    numbers,
+    split_batch,
+)
 
 HALO = [patheffects.withStroke(linewidth=4, foreground="white")]
+WIDEST = 10.4  # inches
+
+
+@mpl.rc_context(STYLE)
+def grid(
+    images: Any,
+    titles: Sequence | None = None,
+    *,
+    over: Any = None,
+    masks: Sequence | None = None,
+    columns: int | None = None,
+    row_labels: Sequence[str] | None = None,
+    col_labels: Sequence[str] | None = None,
+    cmap: str | None = None,
+    signed: bool | None = None,
+    colourbar: bool = False,
+    shared_scale: bool = False,
+    width: float | None = None,
+    alt: str | None = None,
+) -> CourseFigure:
+    """Draw pictures or maps in rows and columns; with ``over``, each map laid over its picture.
+
+    Args:
+        images: a batch [N, H, W], [N, 1, H, W], [N, 3, H, W] or [N, H, W, 3], or a list of such pictures or maps, uint8
+            or float. A map is scaled by itself (or see ``shared_scale``), a picture in [0, 1] is not. None in the list,
+            with ``over``: that picture alone.
+        titles: above each panel.
+        over: pictures beneath the maps, a batch or list of N, or one for all; maps are resized to them.
+        masks: for each panel None, a bool mask [H, W] or several, drawn as an outline.
+        columns: how many panels stand in a row; chosen to suit N unless given.
+        row_labels: left of each row.
+        col_labels: above each column.
+        cmap: matplotlib's colour map, grey unless given; over pictures it is always the course's own.
+        signed: centre the colours on zero; None: where a map over a picture has negative values.
+        colourbar: a small bar beside each panel, in place of the range below it.
+        shared_scale: one scale, and one bar, for all maps of the figure.
+        width: of the figure, in inches.
+        alt: the figure in words; made from the titles unless given.
+
+    Returns:
+        The figure, which shows itself as the last line of a cell.
+
+    Raises:
+        ValueError: nothing to draw, a wrong shape, NaN, or not one title, picture or mask for each panel.
+
+    >>> import numpy as np
+    >>> from helpers.plotting import grid
+    >>> figure = grid(np.zeros((3, 28, 28)), ["a", "b", "c"])
+    >>> figure.alt, len(figure.axes)
+    ('Pictures, 3 panels: a, b, c.', 3)
+    """
+    over_pictures = over is not None
+    kind = "map" if over_pictures else "picture"
+    maps = [None if image is None else as_array(image, kind) for image in split_batch(images)]
+    unders = [as_array(one) for one in split_batch(over, one_picture=True)] if over_pictures else [None]
+    unders = unders * len(maps) if len(unders) == 1 else unders
+    for name, given in (("images", maps or ()), ("titles", titles), ("over", unders), ("masks", masks)):
+        if given is not None and (len(given) != len(maps) or not maps):
+            raise ValueError(f"{name} has {len(given)} entries for {len(maps)} panels; give one for each.")
+
+    panels = [(under, None) if m is None else (m, under) for m, under in zip(maps, unders, strict=True)]
+    asked = [(signed, cmap) if m is not None and m.ndim == 2 else (None, None) for m in maps]  # pictures are no maps
+    looks = [look_of(values, under is not None, *one) for (values, under), one in zip(panels, asked, strict=True)]
+    mapped = [i for i, values in enumerate(maps) if values is not None and values.ndim == 2]
+    if shared_scale and mapped:
+        looks = share_look(looks, maps, mapped)
+
+    rows = -(-len(maps) // 8)
+    columns = columns or (len(col_labels) if col_labels else -(-len(maps) // rows))
+    rows = -(-len(maps) // columns)
+    width = width or min(WIDEST, 3.3 * columns)
+    tallest = max(values.shape[0] / values.shape[1] for values, _ in panels)
+    figure, axes = canvas(rows, columns, size=(width, rows * (width / columns * tallest + 0.5)))
+    figure.set_layout_engine("compressed")
+    axes = list(np.ravel(axes))
+    for ax in axes[len(panels) :]:
+        ax.set_axis_off()
+    for i, (ax, look) in enumerate(zip(axes, looks, strict=False)):
+        bar = colourbar and not shared_scale and i in mapped
+        look = look._replace(say=look.say and not bar)
+        draw_panel(ax, *panels[i], look, masks[i] if masks else None, width / columns)
+        head = [str(labels[i]) for labels in (col_labels if i < columns else None, titles) if labels]
+        letters = max(6, int(10 * width / columns))
+        ax.set_title("\n".join(textwrap.fill(line, letters, break_long_words=False) for line in head))
+        if row_labels and i % columns == 0:
+            label = textwrap.fill(str(row_labels[i // columns]), 14)
+            ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+        if bar:
+            draw_bar(ax, look, over_pictures)
+    if shared_scale and mapped:
+        draw_bar(axes, looks[mapped[0]], over_pictures)
+    named = ", ".join(map(str, titles or [*(row_labels or ()), *(col_labels or ())]))
+    what = "Maps over pictures" if over_pictures else "Pictures"
+    figure.alt = alt or f"{what}, {len(maps)} panel{'s' * (len(maps) > 1)}{': ' * bool(named)}{named}."
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def overlay(
+    image: Any,
+    heat: Any,
+    *,
+    title: str = "",
+    ax: Axes | None = None,
+    mask: Any = None,
+    signed: bool | None = None,
+    alt: str | None = None,
+) -> CourseFigure | Axes:
+    """Draw a map over its picture, with the outline of a known mask.
+
+    Args:
+        image: the picture, [H, W], [1, H, W], [3, H, W] or [H, W, 3]; uint8, or float in [0, 1].
+        heat: the map, [h, w] or [1, h, w]; enlarged to the picture's size, and scaled by itself.
+        title: above the panel.
+        ax: matplotlib's Axes to draw into; None makes a figure.
+        mask: bool [H, W], or several of them, drawn as an outline.
+        signed: centre the colours on zero; None: where the map has negative values.
+        alt: the figure in words; made from the title unless given.
+
+    Returns:
+        The figure, or the given ``ax`` with the panel drawn into it.
+
+    Raises:
+        ValueError: a wrong shape, a mask of another size than the picture, or NaN.
+
+    >>> import numpy as np
+    >>> from helpers.plotting import overlay
+    >>> figure = overlay(np.zeros((32, 32, 3)), np.ones((4, 4)), title="Grad-CAM")
+    >>> figure.alt
+    'Maps over pictures, 1 panel: Grad-CAM.'
+    """
+    if ax is None:
+        return grid([heat], [title], over=[image], masks=[mask], signed=signed, width=4.2, alt=alt)
+    values, under = as_array(heat, "map"), as_array(image)
+    draw_panel(ax, values, under, look_of(values, True, signed), mask, inches=3.0)
+    ax.set_title(title)
+    return ax
+
+
+def compare(
+    image: Any,
+    heats: Mapping[str, Any],
+    *,
+    mask: Any = None,
+    title: str = "picture",
+    signed: bool | None = None,
+    shared_scale: bool = False,
+    columns: int | None = None,
+    alt: str | None = None,
+) -> CourseFigure:
+    """Draw a picture, and beside it each named map laid over it.
+
+    Args:
+        image: the picture, [H, W], [1, H, W], [3, H, W] or [H, W, 3]; uint8, or float in [0, 1].
+        heats: ``{name: map}``, each [h, w] or [1, h, w]; enlarged to the picture's size.
+        mask: bool [H, W], or several of them, drawn as an outline on every map.
+        title: above the picture itself.
+        signed: centre the colours on zero; None: where a map has negative values.
+        shared_scale: one scale, and one bar, for all maps; else each is scaled by itself.
+        columns: how many panels stand in a row; chosen to suit unless given.
+        alt: the figure in words; made from the names unless given.
+
+    Returns:
+        The figure, which shows itself as the last line of a cell.
+
+    Raises:
+        ValueError: a wrong shape, a mask of another size than the picture, or NaN.
+
+    >>> import numpy as np
+    >>> from helpers.plotting import compare
+    >>> figure = compare(np.zeros((32, 32, 3)), {"CAM": np.ones((4, 4)), "edges": np.ones((32, 32))})
+    >>> figure.alt
+    'Maps over pictures, 3 panels: picture, CAM, edges.'
+    """
+    return grid(
+        [None, *heats.values()],
+        [title, *heats],
+        over=[image],
+        masks=[None] + [mask] * len(heats),
+        columns=columns,
+        signed=signed,
+        shared_scale=shared_scale,
+        alt=alt,
+    )
+
+
+# --- what a figure is made of ---
 
 
 class Look(NamedTuple):
-    """How values become colours: the ends of the scale, the colour map, whether to say the range."""
+    """How values become colours: the ends of the scale, the colour map, whether to write the range below the panel."""
 
     low: float
     high: float
@@ -42,19 +241,12 @@ def look_of(values: np.ndarray, over: bool, signed: bool | None = None, cmap: st
     return Look(*limits_of([values], signed), cmap, True)
 
 
-def limits_of(arrays: Sequence[np.ndarray], signed: bool) -> tuple[float, float]:
-    """Return the ends of a scale that has zero in it (in its middle, if signed)."""
-    low, high = min(0.0, *(a.min() for a in arrays)), max(0.0, *(a.max() for a in arrays))
-    top = max(-low, high) or 1.0
-    return (-top, top) if signed else (low, high if high > low else top)
-
-
-def in_words(value: float, top: float) -> str:
-    """Write a number with three digits of the largest one beside it: 0.00 beside 3.21."""
-    decimals = 2 - int(np.floor(np.log10(top))) if top else 2
-    value = 0.0 if abs(value) < 1e-3 * top else value
-    text = f"{value:.{max(decimals, 0)}f}" if -2 <= decimals <= 4 else f"{value:.1e}" if value else "0"
-    return text.replace("-", "\N{MINUS SIGN}")
+def share_look(looks: list[Look], maps: list, mapped: list[int]) -> list[Look]:
+    """Give the maps numbered in ``mapped`` one look; it is signed as soon as one of them is."""
+    signed = any(looks[i].cmap == SIGNED for i in mapped)
+    limits = limits_of([maps[i] for i in mapped], signed)
+    cmap = SIGNED if signed else looks[mapped[0]].cmap
+    return [Look(*limits, cmap, True) if i in mapped else look for i, look in enumerate(looks)]
 
 
 def lay_over(picture: np.ndarray, scaled: np.ndarray, cmap: str) -> np.ndarray:
@@ -116,148 +308,3 @@ def draw_panel(ax: Axes, values: np.ndarray, under: np.ndarray | None, look: Loo
         ends = [in_words(end, np.abs(values).max()) for end in (values.min(), values.max())]
         narrow = len("".join(ends)) + 4 > 10 * inches
         ax.set_xlabel(("\nto " if narrow else " to ").join(ends), fontsize=11, color=SOFT, labelpad=4)
-
-
-WIDEST = 10.4  # inches
-
-
-def _share(looks: list[Look], maps: list, mapped: list[int]) -> list[Look]:
-    """Give the maps numbered in ``mapped`` one look; signed as soon as one of them is."""
-    signed = any(looks[i].cmap == SIGNED for i in mapped)
-    limits = limits_of([maps[i] for i in mapped], signed)
-    cmap = SIGNED if signed else looks[mapped[0]].cmap
-    return [Look(*limits, cmap, True) if i in mapped else look for i, look in enumerate(looks)]
-
-
-@mpl.rc_context(STYLE)
-def grid(
-    images: Any,
-    titles: Sequence | None = None,
-    *,
-    over: Any = None,
-    masks: Sequence | None = None,
-    columns: int | None = None,
-    row_labels: Sequence[str] | None = None,
-    col_labels: Sequence[str] | None = None,
-    cmap: str | None = None,
-    signed: bool | None = None,
-    colourbar: bool = False,
-    shared_scale: bool = False,
-    width: float | None = None,
-    alt: str | None = None,
-) -> CourseFigure:
-    """Draw pictures or maps in rows and columns; with ``over``, each map laid over its picture.
-
-    Args:
-        images: batch [N, ...] or list. A map is scaled by itself (or see ``shared_scale``), a picture in
-            [0, 1] is not. None in the list, with ``over``: that picture alone.
-        titles: above each panel.
-        over: pictures beneath the maps, a batch or list of N, or one for all; maps are resized to them.
-        masks: for each panel None, a bool mask [H, W] or several, drawn as an outline.
-        columns: how many panels stand in a row; chosen to suit N unless given.
-        row_labels: left of each row.
-        col_labels: above each column.
-        cmap: matplotlib's colour map, grey unless given; over pictures it is always the course's own.
-        signed: centre the colours on zero; None: where a map over a picture has negative values.
-        colourbar: a small bar beside each panel, in place of the range below it.
-        shared_scale: one scale, and one bar, for all maps of the figure.
-        width: of the figure, in inches.
-        alt: the figure in words; made from the titles unless given.
-
-    Raises:
-        ValueError: nothing to draw, a wrong shape, NaN, or not one title, picture or mask for each panel.
-    """
-    over_pictures = over is not None
-    kind = "map" if over_pictures else "picture"
-    maps = [None if image is None else as_array(image, kind) for image in split_batch(images)]
-    unders = [as_array(one) for one in split_batch(over, one_picture=True)] if over_pictures else [None]
-    unders = unders * len(maps) if len(unders) == 1 else unders
-    for name, given in (("images", maps or ()), ("titles", titles), ("over", unders), ("masks", masks)):
-        if given is not None and (len(given) != len(maps) or not maps):
-            raise ValueError(f"{name} has {len(given)} entries for {len(maps)} panels; give one for each.")
-
-    panels = [(under, None) if m is None else (m, under) for m, under in zip(maps, unders, strict=True)]
-    asked = [(signed, cmap) if m is not None and m.ndim == 2 else (None, None) for m in maps]  # pictures are no maps
-    looks = [look_of(values, under is not None, *one) for (values, under), one in zip(panels, asked, strict=True)]
-    mapped = [i for i, values in enumerate(maps) if values is not None and values.ndim == 2]
-    if shared_scale and mapped:
-        looks = _share(looks, maps, mapped)
-
-    rows = -(-len(maps) // 8)
-    columns = columns or (len(col_labels) if col_labels else -(-len(maps) // rows))
-    rows = -(-len(maps) // columns)
-    width = width or min(WIDEST, 3.3 * columns)
-    tallest = max(values.shape[0] / values.shape[1] for values, _ in panels)
-    figure, axes = canvas(rows, columns, size=(width, rows * (width / columns * tallest + 0.5)))
-    figure.set_layout_engine("compressed")
-    axes = list(np.ravel(axes))
-    for ax in axes[len(panels) :]:
-        ax.set_axis_off()
-    for i, (ax, look) in enumerate(zip(axes, looks, strict=False)):
-        bar = colourbar and not shared_scale and i in mapped
-        look = look._replace(say=look.say and not bar)
-        draw_panel(ax, *panels[i], look, masks[i] if masks else None, width / columns)
-        head = [str(labels[i]) for labels in (col_labels if i < columns else None, titles) if labels]
-        letters = max(6, int(10 * width / columns))
-        ax.set_title("\n".join(textwrap.fill(line, letters, break_long_words=False) for line in head))
-        if row_labels and i % columns == 0:
-            label = textwrap.fill(str(row_labels[i // columns]), 14)
-            ax.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
-        if bar:
-            draw_bar(ax, look, over_pictures)
-    if shared_scale and mapped:
-        draw_bar(axes, looks[mapped[0]], over_pictures)
-    named = ", ".join(map(str, titles or [*(row_labels or ()), *(col_labels or ())]))
-    what = "Maps over pictures" if over_pictures else "Pictures"
-    figure.alt = alt or f"{what}, {len(maps)} panel{'s' * (len(maps) > 1)}{': ' * bool(named)}{named}."
-    return figure
-
-
-@mpl.rc_context(STYLE)
-def overlay(
-    image: Any,
-    heat: Any,
-    *,
-    title: str = "",
-    ax: Axes | None = None,
-    mask: Any = None,
-    signed: bool | None = None,
-    alt: str | None = None,
-) -> CourseFigure | Axes:
-    """Draw a map over its picture, with the outline of a known mask; arguments as in :func:`grid`.
-
-    Returns the figure, or the given ``ax`` with the panel drawn into it.
-    """
-    if ax is None:
-        return grid([heat], [title], over=[image], masks=[mask], signed=signed, width=4.2, alt=alt)
-    values, under = as_array(heat, "map"), as_array(image)
-    draw_panel(ax, values, under, look_of(values, True, signed), mask, inches=3.0)
-    ax.set_title(title)
-    return ax
-
-
-def compare(
-    image: Any,
-    heats: Mapping[str, Any],
-    *,
-    mask: Any = None,
-    title: str = "picture",
-    signed: bool | None = None,
-    shared_scale: bool = False,
-    columns: int | None = None,
-    alt: str | None = None,
-) -> CourseFigure:
-    """Draw a picture, and beside it each named map laid over it; arguments as in :func:`grid`."""
-    return grid(
-        [None, *heats.values()],
-        [title, *heats],
-        over=[image],
-        masks=[None] + [mask] * len(heats),
-        columns=columns,
-        signed=signed,
-        shared_scale=shared_scale,
-        alt=alt,
-    )
-
-
-HEAT, SIGNED = "inferno", "RdBu_r"  # perceptually uniform; diverging; both safe for colour-blind eyes

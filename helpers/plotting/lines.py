@@ -11,7 +11,7 @@ import numpy as np
 from helpers.plotting.style import STYLE, CourseFigure, canvas, numbers
 
 
-def _label_ends(axes, ends: list[tuple[str, float, float, Any]]) -> None:
+def _label_ends(axes: Any, ends: list[tuple[str, float, float, Any]]) -> None:
     """Write each curve's name at its end, a line's height apart where two would touch."""
     axes.figure.draw_without_rendering()  # the layout decides where on paper the ends lie
     points = 72 / axes.figure.dpi
@@ -52,8 +52,16 @@ def curves(
         size: of the figure, in inches.
         alt: the figure in words; made from the names and end values unless given.
 
+    Returns:
+        The figure, which shows itself as the last line of a cell.
+
     Raises:
         ValueError: no curve, an empty curve, or nothing finite (positive, on a log axis) in it.
+
+    >>> from helpers.plotting import curves
+    >>> figure = curves({"train": [2.0, 1.0, 0.5], "test": [2.5, 1.5, 1.0]})
+    >>> figure.alt
+    'Curves of loss over step: train ends at 0.5; test ends at 1.'
     """
     if not lines:
         raise ValueError("There is no curve to draw; give at least one: curves({'name': values}).")
@@ -80,13 +88,21 @@ def curves(
 class LiveCurve:
     """A curve that grows while a loop runs, and stays in the saved notebook as one plain picture.
 
-    Options are those of :func:`curves`; it is redrawn ``every`` so many seconds. Outside a notebook it only
-    keeps the numbers, in ``values``, a dict of lists::
+    Outside a notebook it only keeps the numbers. Calling it adds one value to each curve that is named.
 
-        with LiveCurve(log=True) as live:
-            for step in range(300):
-                ...
-                live(loss=loss.item())
+    Args:
+        every: seconds between two drawings, at least.
+        options: ``xlabel``, ``ylabel``, ``log``, ``title``, ``size`` and ``alt``, what :func:`curves` takes.
+
+    Attributes:
+        values: ``{name: list of numbers}``, what was added so far.
+
+    >>> from helpers.plotting import LiveCurve
+    >>> with LiveCurve(log=True) as live:
+    ...     for step in range(3):
+    ...         live(loss=1 / (step + 1), accuracy=0.5)
+    >>> live.values["accuracy"]
+    [0.5, 0.5, 0.5]
     """
 
     def __init__(self, *, every: float = 0.5, **options: Any) -> None:
@@ -99,7 +115,11 @@ class LiveCurve:
         return self
 
     def __call__(self, **values: float) -> None:
-        """Add one value to each named curve, and redraw if the last drawing is old."""
+        """Add one value to each named curve, and redraw if the last drawing is old.
+
+        Args:
+            values: ``name=number``; an underscore in a name is shown as a space.
+        """
         for label, value in values.items():
             self.values.setdefault(label.replace("_", " "), []).append(float(value))
         if time.monotonic() >= self._next:

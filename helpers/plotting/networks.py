@@ -58,9 +58,19 @@ def draw_network(model: nn.Module, size: tuple[int, int, int]) -> CourseFigure:
         model: takes pictures [1, C, H, W].
         size: (C, H, W) of a picture.
 
+    Returns:
+        The figure, which shows itself as the last line of a cell.
+
     Raises:
         ValueError: ``size`` is not three positive numbers, the model does not run on such a picture, or nothing in it
             can be drawn.
+
+    >>> from torch import nn
+    >>> from helpers.plotting import draw_network
+    >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 2))
+    >>> figure = draw_network(net, (1, 6, 6))
+    >>> figure.alt
+    'Sequential as 4 boxes to scale. input: 1 × 6 × 6; conv 3×3: 4 × 4 × 4; pool: 4 × 2 × 2; linear: 2.'
     """
     steps = _steps(model, size)
     sides = [max(step.shape[1:]) for step in steps if len(step.shape) == 3]

@@ -1,10 +1,8 @@
-"""The course's figure: one calm style, safe for colour-blind eyes, shown once; and what may be drawn in it.
-
-Lessons import from ``helpers.plotting``, which draws pictures and maps with this.
-"""
+"""The course's figure: one calm style, safe for colour-blind eyes, shown once; its scales; what may be drawn."""
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -15,6 +13,7 @@ from PIL import Image
 
 INK, SOFT = "#1c1c1c", "#5a5a5a"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#b0508c", "#56b4e9", "#e69f00")  # after Okabe and Ito (2008)
+HEAT, SIGNED = "inferno", "RdBu_r"  # perceptually uniform; diverging; both safe for colour-blind eyes
 STYLE = {
     "figure.dpi": 110,
     "figure.facecolor": "white",
@@ -38,12 +37,19 @@ STYLE = {
     "ytick.color": SOFT,
     "grid.color": "#e6e6e6",
     "lines.linewidth": 2.2,
-    "image.cmap": "inferno",
+    "image.cmap": HEAT,
 }
 
 
 def use_style() -> None:
-    """Give the student's own matplotlib figures the style of the course."""
+    """Give all matplotlib figures that are made from now on the style of the course.
+
+    >>> import matplotlib
+    >>> from helpers.plotting import use_style
+    >>> use_style()
+    >>> matplotlib.rcParams["image.cmap"]
+    'inferno'
+    """
     mpl.rcParams.update(STYLE)
 
 
@@ -77,11 +83,41 @@ class CourseFigure(Figure):
 def canvas(
     rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (7.0, 3.6), alt: str = "Figure"
 ) -> tuple[CourseFigure, Any]:
-    """Return a figure of ``size`` inches and its empty axes: one Axes, or an array [rows, columns]."""
+    """Return a figure and its empty axes.
+
+    Args:
+        rows: how many axes stand below each other.
+        columns: how many axes stand beside each other.
+        size: width and height of the figure, in inches.
+        alt: the figure in words.
+
+    Returns:
+        (figure, axes): one Axes, or an array [rows, columns] of them. The figure shows itself as the last line of a cell.
+
+    >>> from helpers.plotting import canvas
+    >>> figure, axes = canvas(1, 3, alt="Three empty panels.")
+    >>> axes.shape, figure.alt
+    ((1, 3), 'Three empty panels.')
+    """
     figure = CourseFigure(figsize=size, layout="constrained")
     figure.alt = alt
     axes = figure.subplots(rows, columns, squeeze=False)
     return figure, axes[0, 0] if rows == columns == 1 else axes
+
+
+def limits_of(arrays: Sequence[np.ndarray], signed: bool) -> tuple[float, float]:
+    """Return the ends (low, high) of one scale for all arrays; zero is on it, in its middle if it is ``signed``."""
+    low, high = min(0.0, *(a.min() for a in arrays)), max(0.0, *(a.max() for a in arrays))
+    top = max(-low, high) or 1.0
+    return (-top, top) if signed else (low, high if high > low else top)
+
+
+def in_words(value: float, top: float) -> str:
+    """Write a number with three digits of the largest one beside it: 0.00 beside 3.21."""
+    decimals = 2 - int(np.floor(np.log10(top))) if top else 2
+    value = 0.0 if abs(value) < 1e-3 * top else value
+    text = f"{value:.{max(decimals, 0)}f}" if -2 <= decimals <= 4 else f"{value:.1e}" if value else "0"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def numbers(values: Any) -> np.ndarray:

@@ -13,15 +13,30 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.colors import to_hex
 
-from helpers.plotting.images import SIGNED, in_words, limits_of
-from helpers.plotting.style import COLOURS, INK, SOFT, STYLE, CourseFigure, canvas, numbers
+from helpers.plotting.style import (
+    COLOURS,
+    INK,
+    SIGNED,
+    SOFT,
+    STYLE,
+    CourseFigure,
+    canvas,
+    in_words,
+    limits_of,
+    numbers,
+)
 
 FAINT, STRONG = 0.05, 0.5  # shares of the scale: below is left without colour, from here on bold
 Texts = Sequence[Sequence[str]]
 
 
 class ColouredText:
-    """A text that shows itself in a notebook: ``html`` where that can be shown, else the plain ``text``."""
+    """A text that shows itself in a notebook: ``html`` where that can be shown, else the plain ``text``.
+
+    Attributes:
+        html: the text with its colours.
+        text: the same without colours.
+    """
 
     def __init__(self, html: str, text: str) -> None:
         self.html, self.text = html, text
@@ -50,8 +65,16 @@ def coloured_text(
         marks: bool, in the shape of ``maps``: words to underline, such as those that are known to count.
         unit: of the values, for the legend.
 
+    Returns:
+        The text, which shows itself as the last line of a cell.
+
     Raises:
         ValueError: nothing to show; not one map, title or mark for each text; fewer values than words; NaN.
+
+    >>> from helpers.plotting import coloured_text
+    >>> shown = coloured_text([["not", "bad", "."]], [[2.0, -1.0, 0.0]], marks=[[True, True, False]])
+    >>> print(shown)
+    _not_(+2) _bad_(-1).
     """
     values = _fitted(texts, maps, "maps")
     underlined = [np.zeros(len(text), bool) for text in texts] if marks is None else _fitted(texts, marks, "marks")
@@ -123,8 +146,16 @@ def word_bars(
         ylabel: the unit of the values.
         alt: the figure in words; made from each map's strongest words unless given.
 
+    Returns:
+        The figure, which shows itself as the last line of a cell.
+
     Raises:
         ValueError: no map or no word, fewer values than words, or NaN.
+
+    >>> from helpers.plotting import word_bars
+    >>> figure = word_bars(["not", "bad"], {"gradient": [2.0, -1.0]})
+    >>> figure.alt
+    "Bars over the words of a text. gradient: highest at 'not', 'bad'."
     """
     if not maps or not len(text):
         raise ValueError("There is nothing to draw; give a text with words and at least one map.")
