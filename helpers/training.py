@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if not isinstance(value := getattr(self, name), int) or value < 1:
+            if not isinstance(value := getattr(self, name), Integral) or value < 1:
                 raise ValueError(f"Recipe.{name} is {value!r}; give a whole number, one or more.")
         if not 0 < self.lr < math.inf or not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"Recipe has lr {self.lr} and weight_decay {self.weight_decay}; give lr above zero, and "
@@ -372,9 +373,10 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _why_not_finite(batch: Tensor, losses: list[float], recipe: Recipe) -> str:
-    cure = f"lower the learning rate, which is {recipe.lr:g}" if len(losses) > 1 else "look at the model's weights"
+    what = f"The loss was {losses[-1]:g} in batch {len(losses)}, and training stopped"
+    if math.isfinite(losses[-1]):
+        what = "The weights became NaN or infinite in the last step"
+    cure = f"lower the learning rate, which is {recipe.lr:g}, or look at the model's weights"
     if not bool(batch.isfinite().all()):
         cure = "the transform makes NaN or infinite values of the images: mend it"
-    return (
-        f"The loss was {losses[-1]:g} in batch {len(losses)}, and training stopped; {cure}. The weights are as before."
-    )
+    return f"{what}; {cure}. The weights are as before."
