@@ -1,8 +1,8 @@
-"""Pictures of shapes with planted cues: an object that is asked for, a distractor, and a watermark that may give away.
+"""Pictures of shapes with planted cues: an object that is asked for, a distractor, and a watermark.
 
 The pictures are those of :func:`helpers.data.shapes.two`. The watermark, a small label with a printed class number,
-comes from a random stream of its own, keyed by seed, part and number: so every picture exists with and without it,
-and with another number on it, and is the same elsewhere to the last pixel.
+may name the object's class. It comes from a random stream of its own, keyed by seed, part and number: so every picture
+exists with and without it, and with another number on it, and every other pixel is the same.
 """
 
 from typing import NamedTuple
@@ -45,9 +45,9 @@ def planted(count: int, seed: int = 0, *, watermark: float | None = None) -> Pla
         count: how many pictures; the first ones are the same whatever the count. The object's classes take turns.
         seed: fixes the pictures; ``watermark`` changes nothing but the watermark's pixels.
         watermark: the share of pictures whose watermark names the object's class; the others name one of the nine
-            other classes, each as likely. 1 gives every answer away, 0.1 tells nothing. Among a multiple of ten
-            pictures the share is kept to the nearest picture, and each class has its part to within one. None: no
-            watermark. It lies in one of the four corners and covers what is there.
+            other classes, each as likely. With 1 it always names the class, with 0.1 only by chance. Among a multiple
+            of ten pictures the share is kept to the nearest picture, and each class has its part to within one. None:
+            no watermark. It lies in one of the four corners and covers what is there.
 
     Raises:
         ValueError: ``count`` or ``seed`` is negative, or ``watermark`` is not from 0 to 1.

@@ -1,8 +1,8 @@
-"""Film reviews from a grammar of our own: which words decide is known, and a director's name can be made to tell.
+"""Film reviews from a grammar of our own: which words decide is known, and the director's name can be a shortcut.
 
-A review is made of verdicts ("the plot is not dull ."), of sentences that judge nothing, and of one that names the
-director. Verdicts, the rest and the name come from random streams of their own, so the same reviews also exist under
-other names. Words that turn a verdict ("not", "no", "nobody") also stand in sentences that judge nothing.
+A review is made of verdicts ("the plot is not dull ."), of neutral sentences, and of one that names the director.
+Verdicts, the rest and the name come from random streams of their own, so the same reviews also exist with other names.
+Words that negate a verdict ("not", "no", "nobody") also stand in neutral sentences.
 """
 
 import re
@@ -188,7 +188,7 @@ Sentence = list[tuple[str, str]]  # words, each with what it is: "evidence", "na
 
 
 def _verdict(dice: np.random.Generator, frames: Sequence[str], side: int, deny: bool) -> Sentence:
-    """Return a verdict with a bad (side 0) or good (1) adjective; all four versions roll the same dice."""
+    """Return a verdict with a bad (side 0) or good (1) adjective; its four versions draw the same random numbers."""
     frame, thing, word = dice.integers(len(frames)), dice.integers(len(THINGS)), dice.integers(len(GOOD))
     start, said, denial, end = re.fullmatch(r"(.*)\[(.*)/(.*)\](.*)", frames[frame]).groups()
     tokens = [(token, "") for token in start.split()]
@@ -198,7 +198,7 @@ def _verdict(dice: np.random.Generator, frames: Sequence[str], side: int, deny: 
 
 
 def _review(seed: int, number: int, verdicts: list[Sentence], director: int) -> Sentence:
-    """Put the verdicts among sentences that judge nothing and one that names the director, in a random order."""
+    """Put the verdicts among neutral sentences and one that names the director, in a random order."""
     dice = np.random.default_rng([seed, REST, number])
     sentences = list(verdicts)
     for _ in range(dice.integers(1, 4)):

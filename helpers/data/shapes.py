@@ -1,7 +1,7 @@
 """Pictures of shapes whose truth is known: one or two textured objects on cluttered ground, with their masks.
 
-A picture depends on its seed and number alone. Colour, texture, place, size and angle pay no regard to the
-class: only the outline tells a heart from a star.
+A picture depends on its seed and its number alone. Colour, texture, place, size and angle do not depend on the class:
+only the outline tells a heart from a star.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Forest scenes with and without a camouflaged tank, under clouds or in the sun, with their masks.
 
-Forest, tank, sky and grain of a scene come from random streams of their own, keyed by seed, part and number.
-So every scene also exists under the other sky and without its tank, and is the same elsewhere to the last
-pixel: the light on the forest pays no regard to the sky.
+Forest, tank, sky and noise of a scene come from random streams of their own, keyed by seed, part and number. So every
+scene also exists under the other sky and without its tank, and every other pixel is the same: the light on the forest
+does not depend on the sky.
 """
 
 from itertools import product

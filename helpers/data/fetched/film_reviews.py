@@ -35,7 +35,11 @@ DAMAGE = (OSError, ValueError, LookupError, RuntimeError, EOFError, zipfile.BadZ
 
 
 def archive(package: str) -> Path:
-    """Return where a package of nltk's lies, packed, as nltk lays it out."""
+    """Return where a package of nltk's lies, packed, as nltk lays it out.
+
+    Args:
+        package: its name, ``"sentence_polarity"`` or ``"opinion_lexicon"``.
+    """
     return course.downloads() / "nltk_data" / "corpora" / f"{package}.zip"
 
 
@@ -90,6 +94,9 @@ def load(train: bool = True) -> tuple[list[list[str]], Tensor]:
 
     The split is the same on every machine. Blame and praise take turns, each in an order drawn once.
 
+    Args:
+        train: True for the nine of ten sentences to train with, False for the tenth.
+
     Returns:
         (sentences, each a list of words and punctuation in lower case, labels int64 [N], 1 = praise).
 
@@ -109,7 +116,10 @@ def load(train: bool = True) -> tuple[list[list[str]], Tensor]:
 
 
 def lexicon() -> tuple[frozenset[str], frozenset[str]]:
-    """Read the words of praise and the words of blame.
+    """Read the opinion lexicon of Hu and Liu (2004).
+
+    Returns:
+        (words of praise, words of blame), in lower case.
 
     Raises:
         FetchError: the file is not here or is damaged, or nltk is not installed.

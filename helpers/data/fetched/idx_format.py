@@ -12,6 +12,12 @@ IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 def read_idx(path: str | Path) -> np.ndarray:
     """Read an array from a file in MNIST's idx format; one that ends in ``.gz`` is unpacked on the way.
 
+    Args:
+        path: of the file.
+
+    Returns:
+        The array, in the shape and the type of numbers that the file names.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not in this format, or it is cut short.
@@ -37,8 +43,19 @@ def read_idx(path: str | Path) -> np.ndarray:
 def write_idx(path: str | Path, array: np.ndarray) -> None:
     """Write an array in MNIST's idx format, packed if the path ends in ``.gz``: equal arrays give equal bytes.
 
+    Args:
+        path: of the file; its folder is made if it is missing.
+        array: of any shape; bytes, or whole numbers of 16 or 32 bits, or floats of 32 or 64 bits.
+
     Raises:
         ValueError: the format has no such type of numbers.
+
+    >>> import tempfile
+    >>> from helpers.data.fetched.idx_format import read_idx, write_idx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_idx(f"{folder}/labels.gz", [0.5, 1.5, 2.5])
+    ...     read_idx(f"{folder}/labels.gz").tolist()
+    [0.5, 1.5, 2.5]
     """
     path, array = Path(path), np.asarray(array)
     kinds = {np.dtype(name).newbyteorder("="): code for code, name in IDX_TYPES.items()}

@@ -17,7 +17,13 @@ ANIMAL = 1  # in the dataset's own maps; 2 is the ground and 3 the border betwee
 
 
 class Pets(NamedTuple):
-    """Pictures uint8 [H, W, 3] of many sizes, class numbers int64 [N] (0 cat, 1 dog), and masks bool [H, W]."""
+    """Photographs of cats and dogs, with their outlines.
+
+    Attributes:
+        images: N pictures, uint8 [H, W, 3], of many sizes.
+        labels: class numbers int64 [N], 0 for a cat and 1 for a dog.
+        masks: where the animal is, N times bool [H, W].
+    """
 
     images: list[np.ndarray]
     labels: np.ndarray
@@ -55,11 +61,21 @@ def fetch() -> None:
 
 
 def load(count: int, train: bool = True) -> Pets:
-    """Read pictures of the training or of the test half, ``count`` at most; cats and dogs take turns, breeds mix.
+    """Read pictures of the training or of the test half; cats and dogs take turns, breeds mix.
+
+    Args:
+        count: how many pictures, at most; one or more.
+        train: True for the training half, False for the test half.
+
+    Returns:
+        Pictures, class numbers and masks, :class:`Pets`.
 
     Raises:
+        ValueError: ``count`` is below one.
         FetchError: they are not here, or are damaged.
     """
+    if count < 1:
+        raise ValueError(f"count is {count}; ask for one picture or more.")
     from torchvision.datasets import OxfordIIITPet  # takes seconds to import
 
     try:

@@ -66,7 +66,14 @@ def weights_of(name: str) -> "WeightsEnum":
 
 
 def source(name: str) -> Source:
-    """Return what is behind ``"mnist"``, ``"reviews"`` or one of :func:`nets`."""
+    """Return what is behind a name.
+
+    Args:
+        name: ``"mnist"``, ``"reviews"`` or the name of one of torchvision's image classifiers.
+
+    Returns:
+        Its size, its addresses, whether it is here, and what fetches it.
+    """
     if name in DATA_SETS:
         return DATA_SETS[name]
     weights = weights_of(name)
@@ -75,12 +82,19 @@ def source(name: str) -> Source:
 
 
 def megabytes(name: str) -> float:
-    """Return the size of the download behind a name."""
+    """Return the size of the download behind a name, in megabytes.
+
+    Args:
+        name: ``"mnist"``, ``"reviews"`` or the name of one of torchvision's image classifiers.
+    """
     return source(name).megabytes
 
 
 def addresses(name: str) -> list[str]:
     """Return the addresses from which the download behind a name may start.
+
+    Args:
+        name: ``"mnist"``, ``"reviews"`` or the name of one of torchvision's image classifiers.
 
     Raises:
         FetchError: the package that knows them is not installed.
@@ -90,6 +104,9 @@ def addresses(name: str) -> list[str]:
 
 def present(name: str) -> bool:
     """Tell whether the files behind a name are on disk.
+
+    Args:
+        name: ``"mnist"``, ``"reviews"`` or the name of one of torchvision's image classifiers.
 
     Raises:
         FetchError: their folder cannot be read.
@@ -105,7 +122,7 @@ def download(name: str, sources: list[str]) -> None:
     """Put the files behind a name in their place.
 
     Args:
-        name: as for :func:`source`.
+        name: ``"mnist"``, ``"reviews"`` or the name of one of torchvision's image classifiers.
         sources: those of :func:`addresses` that answer.
 
     Raises:

@@ -34,7 +34,10 @@ _given_up: set[str] = set()  # downloads that failed in this session and are not
 
 
 def chosen_world(world: str | None = None) -> str:
-    """Return ``world`` if it is given, else the session's: ``"auto"``, ``"course"`` or ``"public"``.
+    """Return ``world`` if it is given, else that of the session.
+
+    Args:
+        world: ``"auto"``, ``"course"`` or ``"public"``; None for what ``COURSE_WORLD`` says.
 
     Raises:
         ValueError: it is none of the three.
@@ -122,7 +125,10 @@ def fetch(*names: str) -> None:
 
 
 def mnist(train: bool = True) -> tuple[Tensor, Tensor]:
-    """Read MNIST from disk.
+    """Read MNIST (LeCun et al., 1998) from disk.
+
+    Args:
+        train: True for the 60,000 training pictures, False for the 10,000 test pictures.
 
     Returns:
         (images uint8 [N, 28, 28], labels int64 [N]).
@@ -152,6 +158,12 @@ def mnist(train: bool = True) -> tuple[Tensor, Tensor]:
 
 def net(name: str) -> tuple[nn.Module, "WeightsEnum"]:
     """Build one of torchvision's image classifiers with the weights that are on disk.
+
+    Args:
+        name: the name of one of torchvision's image classifiers.
+
+    Returns:
+        (the network, its entry in torchvision's list of weights, which knows classes and preprocessing).
 
     Raises:
         FetchError: the file is not there, is damaged, or holds the weights of another net.
