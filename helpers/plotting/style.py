@@ -92,7 +92,7 @@ def canvas(
         alt: the figure in words.
 
     Returns:
-        (figure, axes): one Axes, or an array [rows, columns] of them. The figure shows itself as the last line of a cell.
+        (figure, axes): one Axes, or an array [rows, columns]. As the last line of a cell the figure shows itself.
 
     >>> from helpers.plotting import canvas
     >>> figure, axes = canvas(1, 3, alt="Three empty panels.")
