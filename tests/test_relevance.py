@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers import attribution
+from helpers.attribution import relevance
 from helpers.models import ShapesResNet
 from nets import LAYERS, MORE, pictures, random_net
 
@@ -345,3 +346,192 @@ def test_batch_statistics_have_no_rule():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, track_running_stats=False), nn.Flatten())
     with pytest.raises(ValueError, match="statistics from the batch"):
         attribution.lrp(net, pictures(2, 8), 0)
+
+
+# --- one layer after the other ---
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "gamma", "alpha_beta"])
+def test_lrp_is_the_layers_handed_back_one_after_the_other(rule):
+    """The walk through the network, and the rules applied by hand to one layer at a time: at every layer the same."""
+    net, x = stack(bias=True), pictures(2, 16).double()
+    a = [x]
+    for layer in net:
+        a.append(layer(a[-1].clone()).detach())
+    R = [F.one_hot(torch.tensor([1, 3]), 5) * a[-1]]
+    for number in reversed(range(len(net))):
+        layer, below = net[number], a[number]
+        if isinstance(layer, nn.ReLU):
+            back = R[0]
+        elif rule == "epsilon" or not isinstance(layer, nn.Conv2d | nn.Linear):
+            back = relevance.hand_back(layer, below, R[0], 1e-12)
+        else:
+            call = F.linear if isinstance(layer, nn.Linear) else layer._conv_forward
+            apply = {"gamma": (relevance.gamma_rule, {"gamma": 0.25}), "alpha_beta": (relevance.alpha_beta_rule, {})}
+            formula, options = apply[rule]
+            options = options or {"alpha": 2.0}
+            called = relevance.Layer(call, layer.weight, layer.bias)
+            back = below * formula(called, below, a[number + 1], R[0], 1e-12, **options)
+        R.insert(0, back.detach())
+    for number in range(len(net)):
+        if not isinstance(net[number], nn.ReLU) or not net[number].inplace:
+            got = attribution.lrp(net, x, torch.tensor([1, 3]), rule=rule, epsilon=1e-12, layer=str(number))
+            torch.testing.assert_close(got, R[number + 1], rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(
+        attribution.lrp(net, x, torch.tensor([1, 3]), rule=rule, epsilon=1e-12), R[0], rtol=1e-5, atol=1e-9
+    )
+
+
+def test_the_epsilon_rule_run_again_is_the_one_of_the_backward_pass():
+    torch.manual_seed(0)
+    a, R = torch.randn(2, 3, 6, 6).double(), torch.randn(2, 4, 4, 4).double()
+    conv = nn.Conv2d(3, 4, 3).double()
+    layer = relevance.Layer(conv._conv_forward, conv.weight, conv.bias)
+    expected = relevance.hand_back(conv, a, R)
+    torch.testing.assert_close(a * relevance.epsilon_rule(layer, a, conv(a), R, 1e-6), expected)
+
+
+# --- the sum is checked, and what cannot be seen is named ---
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x**2
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+class Through(nn.Module):
+    """A net with something in its middle."""
+
+    def __init__(self, middle):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.middle, self.fc = nn.Conv2d(3, 4, 3), middle, nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.fc(self.middle(self.conv(x).relu()).mean((2, 3)))
+
+
+def conv():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU())
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("layer", [None, "conv"])
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda: Through(torch.jit.trace(conv(), torch.randn(1, 4, 6, 6))), "torch.jit"),
+        (lambda: Through(torch.jit.script(conv())), "torch.jit"),
+        (lambda: Through(Doubled.apply), "'DoubledBackward'"),
+    ],
+    ids=["trace", "script", "autograd.Function"],
+)
+def test_what_the_walk_cannot_see_is_refused_and_named(make, name, layer):
+    with pytest.raises(ValueError, match=f"cannot see into.*{name}.*integrated_gradients"):
+        attribution.lrp(make(), pictures(2, 8), 1, layer=layer)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_whole_traced_net_is_refused():
+    net = torch.jit.trace(stack(bias=True).float().eval(), pictures(1, 16))
+    with pytest.raises(ValueError, match="cannot see into"):
+        attribution.lrp(net, pictures(1, 16), 1)
+
+
+class Floor(nn.Module):
+    def forward(self, x):
+        return torch.maximum(x, torch.full_like(x, 0.3))
+
+
+def test_relevance_that_does_not_make_up_the_score_is_refused():
+    with pytest.raises(ValueError, match="add up to .* the scores to .* integrated_gradients"):
+        attribution.lrp(Through(Floor()), pictures(2, 8), 1)
+
+
+def test_a_target_that_is_not_linear_is_refused():
+    net, x = stack(bias=True).float(), pictures(2, 16)
+    with pytest.raises(ValueError, match="no rule for 'softmax'"):
+        attribution.lrp(net, x, lambda logits: logits.softmax(1)[:, 0])
+    got = attribution.lrp(net, x, lambda logits: logits[:, 0] - logits[:, 1])
+    parts = [attribution.lrp(net, x, c) for c in (0, 1)]
+    torch.testing.assert_close(got, parts[0] - parts[1], rtol=1e-3, atol=1e-4)
+
+
+class Normalised(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net, self.mean = net, torch.tensor([0.3, 0.4, 0.5]).double()[:, None, None]
+
+    def forward(self, x):
+        return self.net((x - self.mean) / 0.25)
+
+
+@every_rule
+def test_constants_that_are_added_keep_their_share(options):
+    net, x = stack(bias=True), pictures(2, 16).double().clamp(-1.0, 1.0)
+    got = attribution.lrp(Normalised(net), x, 1, **options)
+    inside = (x - torch.tensor([0.3, 0.4, 0.5]).double()[:, None, None]) / 0.25
+    c = attribution.lrp(net, inside, 1) / inside if not options else None
+    assert got.shape == x.shape
+    if c is not None:  # the mean has its share as a bias has
+        torch.testing.assert_close(got, x / 0.25 * c, rtol=1e-5, atol=1e-8)
+
+
+def test_half_precision_is_refused_and_autocast_makes_no_difference():
+    net, x = stack(bias=True).float(), pictures(2, 16)
+    expected = attribution.lrp(net, x, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(attribution.lrp(net, x, 1), expected, rtol=0, atol=0)
+    for kind in (torch.float16, torch.bfloat16):
+        with pytest.raises(ValueError, match="too coarse.*model.float"):
+            attribution.lrp(copy.deepcopy(net).to(kind), x.to(kind), 1)
+
+
+@pytest.mark.parametrize("flatten", [lambda a: a.view(a.size(0), -1), lambda a: a.view(-1, 144)])
+def test_a_net_that_flattens_by_view(flatten):
+    class Net(nn.Module):
+        def __init__(self, flatten):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.fc, self.flatten = nn.Conv2d(3, 4, 3), nn.Linear(144, 5), flatten
+
+        def forward(self, x):
+            return self.fc(self.flatten(self.conv(x).relu()))
+
+    for count in (1, 3):
+        x = pictures(count, 8)
+        expected = attribution.lrp(Net(lambda a: a.flatten(1)), x, 1, rule="gamma")
+        torch.testing.assert_close(attribution.lrp(Net(flatten), x, 1, rule="gamma"), expected)
+
+
+def test_a_dead_picture_is_named():
+    net, x = stack(bias=False).float(), pictures(3, 16)
+    x[1] = 0
+    with pytest.raises(ValueError, match="input 1 is zero everywhere"):
+        attribution.lrp(net, x, 0)
+
+
+def test_the_rule_of_the_first_layer_needs_one():
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 5)
+
+        def forward(self, x):
+            return self.fc(torch.cat([x, x]).chunk(2)[0].mean((2, 3)))
+
+    with pytest.raises(ValueError, match="no first layer"):
+        attribution.lrp(Pooled(), pictures(1, 8), 0, first="gamma")
+
+
+def test_nothing_is_left_on_the_callers_tensors():
+    net, x = stack(bias=True).float(), pictures(1, 16)
+    attribution.lrp(net, x, 0)
+    assert not x.requires_grad and not hasattr(x, "note") and not vars(x)
+    assert all(p.grad is None and p.requires_grad and not hasattr(p, "note") for p in net.parameters())
