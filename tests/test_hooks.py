@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from helpers import attribution
 from helpers.hooks import capture, find_layer, relu_rule, run_to
 from nets import RELU_STYLES, Tiny, pictures, random_net
 
@@ -149,3 +150,86 @@ def test_relu6_is_cut_off_at_six():
 def test_relu_rule_knows_two_rules():
     with pytest.raises(ValueError, match="'guided' and 'deconv'"):
         relu_rule("guide")
+
+
+# --- what the rule does not change ---
+
+
+class Mixed(nn.Module):
+    """ReLUs beside other activations, and clamps of two kinds."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
+        self.swish = nn.Hardswish(inplace=True)
+
+    def forward(self, x):
+        a = F.leaky_relu(self.swish(self.conv(x))).relu()
+        a = a * torch.sigmoid(a.mean((2, 3), keepdim=True))
+        a = a / a.sum(1, keepdim=True).clamp(min=1e-6)  # no activation
+        return self.fc(self.swish(a.clamp(min=0)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("method", [attribution.guided_backprop, attribution.deconvnet])
+def test_activations_without_a_rule_are_named_once(method):
+    net, x = Mixed().eval(), pictures()
+    with pytest.warns(UserWarning) as found:
+        method(net, x, 1)
+    (said,) = [str(w.message) for w in found]
+    for name in ("clamp (1)", "hardswish (2)", "leaky_relu (1)", "sigmoid (1)", "ReLUs (1)"):
+        assert name in said
+
+
+def test_the_mode_counts_what_it_did_not_change():
+    net, x = Mixed().eval(), pictures().requires_grad_()
+    with relu_rule("guided") as mode:
+        net(x)
+    assert mode.count == 1
+    assert mode.unchanged == {"hardswish": 2, "leaky_relu": 1, "sigmoid": 1, "clamp": 1}
+
+
+@pytest.mark.parametrize(
+    "other", [nn.Hardswish(), nn.SiLU(), nn.GELU(), nn.LeakyReLU(), nn.ELU(), nn.Sigmoid(), nn.Tanh(), nn.Mish()]
+)
+def test_a_net_without_a_relu_is_refused_and_its_activation_is_named(other):
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), other, nn.Flatten(), nn.Linear(144, 5))
+    name = "leaky_relu" if isinstance(other, nn.LeakyReLU) else type(other).__name__.lower()
+    with pytest.raises(ValueError, match=rf"No ReLU was met in Sequential, but {name} \(1\)"):
+        attribution.guided_backprop(net, pictures(1, 8), 1)
+
+
+def test_mobilenet_v3_is_no_silent_half_measure():
+    with pytest.warns(UserWarning, match=r"MobileNetV3 has activations.*hardswish \(\d+\).*only the ReLUs"):
+        attribution.guided_backprop(random_net("mobilenet_v3_small"), pictures(1), 3)
+
+
+def test_a_net_of_relus_gives_no_warning(recwarn):
+    attribution.guided_backprop(random_net("mobilenet_v2"), pictures(1), 3)
+    attribution.guided_backprop(random_net("densenet121"), pictures(1), 3)
+    assert not recwarn
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("how", ["trace", "script"])
+@pytest.mark.parametrize("part", ["whole", "half"])
+def test_relus_inside_of_torch_jit_are_noticed(how, part):
+    torch.manual_seed(0)
+    first, second = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Sequential(nn.Conv2d(4, 4, 3), nn.ReLU())
+    net, x = nn.Sequential(first, second, nn.Flatten(), nn.Linear(64, 5)).eval(), pictures(1, 8)
+    if part == "whole":
+        net = torch.jit.trace(net, x) if how == "trace" else torch.jit.script(net)
+    else:
+        net[1] = torch.jit.trace(second, first(x)) if how == "trace" else torch.jit.script(second)
+    with pytest.raises(ValueError, match="torch.jit.*before it was traced or scripted"):
+        attribution.guided_backprop(net, x, 1)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_relu6_rules_are_their_formulas_in_any_precision(kind):
+    z = torch.tensor([-1.0, 3.0, 7.0, 3.0, 6.0, 0.0], dtype=kind, requires_grad=True)
+    g = torch.tensor([1.0, 1.0, 1.0, -1.0, 1.0, 1.0], dtype=kind)
+    for rule, expected in (("guided", [0, 1, 0, 0, 0, 0]), ("deconv", [1, 1, 1, 0, 1, 1])):
+        with relu_rule(rule):
+            y = F.relu6(z * 1)
+        assert torch.autograd.grad(y, z, g)[0].tolist() == expected

@@ -100,9 +100,5 @@ def check_alive(gradients: Tensor) -> Tensor:
 def _with_rule(rule: str, model: nn.Module, x: Tensor, target: Target) -> Tensor:
     with relu_rule(rule) as mode:
         result = gradient(model, x, target)
-    if mode.count == 0:
-        raise ValueError(
-            f"No ReLU was met in {type(model).__name__}, so this would be the plain gradient: use gradient(), "
-            "or a network whose activations are ReLUs."
-        )
+    mode.check(model)
     return result
