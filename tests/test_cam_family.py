@@ -371,9 +371,7 @@ def test_full_gradients_of_a_layer_that_runs_twice():
     torch.testing.assert_close(total, net(x)[:, 2].detach())
 
 
-@pytest.mark.parametrize(
-    ("name", "curved"), [("convnext_tiny", "LayerNorm"), ("efficientnet_b0", "SiLU"), ("mobilenet_v2", "ReLU6")]
-)
+@pytest.mark.parametrize(("name", "curved"), [("convnext_tiny", "LayerNorm"), ("efficientnet_b0", "SiLU")])
 def test_full_grad_says_where_it_is_not_defined(name, curved):
     with pytest.raises(ValueError, match=f"do not add up to the score.*has {curved}.*integrated_gradients"):
         attribution.full_grad(random_net(name), pictures(size=64), 7)

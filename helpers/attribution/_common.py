@@ -245,3 +245,8 @@ def quick(x: Tensor) -> Tensor:
     if x.dim() != 4 or x.device.type != "cpu":
         return x
     return x.to(memory_format=torch.channels_last)  # also for one channel
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return half precision as float32, in which sums of many values are exact enough; other values as they are."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))

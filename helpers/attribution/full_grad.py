@@ -8,138 +8,170 @@ from torch import Tensor, autograd, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from helpers.attribution._common import Target, check_pictures, explaining, kind, quick, run, score
+from helpers.attribution._common import Target, check_pictures, explaining, kind, run, score, wide
 from helpers.attribution.maps import upsample
 
 # Layers that people use and for which no split into gradients and biases adds up.
 _CURVED = (
-    nn.GELU,
-    nn.SiLU,
-    nn.Mish,
-    nn.ELU,
-    nn.SELU,
-    nn.Softplus,
-    nn.Sigmoid,
-    nn.Tanh,
-    nn.Hardswish,
-    nn.Hardsigmoid,
-    nn.ReLU6,
-    nn.LayerNorm,
-    nn.GroupNorm,
-    nn.InstanceNorm1d,
-    nn.InstanceNorm2d,
-    nn.LocalResponseNorm,
-    nn.MultiheadAttention,
+    *(nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.Softplus, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid),
+    *(nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LocalResponseNorm, nn.MultiheadAttention),
 )
 
 
 def full_grad(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
-    """Return the FullGrad map (Srinivas and Fleuret, 2019): how much of the score each place holds, whatever its sign.
+    r"""Return the FullGrad map (Srinivas and Fleuret, 2019): how much of the score each place holds, whatever its sign.
 
-    The sizes of all parts from :func:`full_gradients` that have a place, summed over channels, enlarged to the picture
-    (bilinear, each map's total kept), and added. The biases of linear layers have no place in the picture: their share
-    of the score is in no pixel. The paper scales each channel's map to [0, 1] before it adds them; here they keep their
-    units, logits, so that a layer counts as much as it contributes.
+    .. math:: \Big| x \odot \frac{\partial y_c}{\partial x} \Big|
+              + \sum_l \, U \Big( \Big| b_l \odot \frac{\partial y_c}{\partial b_l} \Big| \Big)
 
-    Costs, arguments and errors as for :func:`full_gradients`.
-
-    Returns:
-        Maps [N, H, W] >= 0, detached.
-    """
-    of_input, of_biases = full_gradients(model, x, target)
-    result = of_input.abs().sum(1)
-    coarse: dict[torch.Size, Tensor] = {}  # maps of one size are added before they are enlarged
-    for part in of_biases.values():
-        if part.dim() == of_input.dim():
-            size = part.shape[2:]
-            coarse[size] = coarse.get(size, 0) + part.abs().sum(1)
-    for size, total in coarse.items():
-        larger = upsample(total, result.shape[1:])
-        result = result + larger * (size.numel() / result[0].numel())
-    return result
-
-
-def full_gradients(model: nn.Module, x: Tensor, target: Target = None) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the parts that add up to the score: ``x * dy_c/dx``, and ``b * dy_c/db`` for each bias of each layer.
-
-    (Srinivas and Fleuret, 2019.) A network of linear layers, ReLUs, max- and average pooling is linear around x, and
-    its score is the sum of these parts. A BatchNorm in eval() mode has the bias ``beta - gamma * mean / std``. That
-    they add up is checked. One forward pass and one backward pass through the whole network, whose feature maps are all
-    kept in between.
+    summed over channels, where U enlarges a layer's map to the picture (bilinear, its total kept). The biases of linear
+    layers have no place in the picture, so their share of the score is in no pixel. The paper scales each channel's map
+    to [0, 1] before it adds them; here they keep their units, logits, so that a layer counts as much as it contributes.
+    Costs one forward and one backward pass through the whole network, whose feature maps are all kept in between.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
-        x: pictures [N, C, H, W].
-        target: as for :func:`gradient`; a function of the logits must be linear, without a constant.
+        x: pictures [N, C, H, W], or texts [N, C, L].
+        target: which score to explain: ``None`` for each picture's top class, a class number, one class number for
+            each picture [N], or a function of the logits that returns [N] and is linear, without a constant.
+
+    Returns:
+        Maps [N, H, W], or [N, L], >= 0, in logits, detached; in float32 at least.
+
+    Raises:
+        TypeError: the model is a function, whose layers cannot be seen; pictures or target of another kind.
+        ValueError: the parts do not add up to the score, as with GELU, SiLU or LayerNorm; pictures or target that
+            cannot be used. The message names the cure.
+
+    >>> import torch
+    >>> from helpers import attribution
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(36, 5))
+    >>> maps = attribution.full_grad(net, torch.rand(2, 3, 5, 5), target=1)
+    >>> maps.shape, bool((maps >= 0).all())
+    (torch.Size([2, 5, 5]), True)
+    """
+    of_input, of_biases = full_gradients(model, x, target)
+    total = of_input.abs().sum(1)
+    for part in of_biases.values():
+        if part.dim() == of_input.dim():  # has a place
+            coarse = part.abs().sum(1)
+            total = total + upsample(coarse, total.shape[1:]) * (coarse[0].numel() / total[0].numel())
+    return total
+
+
+def full_gradients(model: nn.Module, x: Tensor, target: Target = None) -> tuple[Tensor, dict[str, Tensor]]:
+    r"""Return the parts of the score: ``x * dy_c/dx``, and ``b * dy_c/db`` for each bias of each layer.
+
+    .. math:: y_c = \sum x \odot \frac{\partial y_c}{\partial x}
+              + \sum_l \sum b_l \odot \frac{\partial y_c}{\partial b_l}
+
+    (Srinivas and Fleuret, 2019.) A network of linear layers, ReLUs, max- and average pooling is linear around x, and
+    its score is the sum of these parts. A BatchNorm in eval() mode has the bias ``beta - gamma * mean / std``. A ReLU6
+    is flat where its input is above 6, so there it counts as a bias of 6. That the parts add up is checked. Costs one
+    forward and one backward pass through the whole network, whose feature maps are all kept in between.
+
+    Args:
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W], or texts [N, C, L].
+        target: which score to explain: ``None`` for each picture's top class, a class number, one class number for
+            each picture [N], or a function of the logits that returns [N] and is linear, without a constant.
 
     Returns:
         ``x * dy_c/dx`` [N, C, H, W], and for each layer with a bias, by its name, its parts: [N, K, h, w] where the
-        layer gives maps, [N, K] where it is linear; a layer's second run is named "layer, run 2". All detached.
+        layer gives maps, [N, K] where it is linear; a layer's second run is named "layer, run 2". All detached, in
+        logits, in float32 at least.
 
     Raises:
-        ValueError: the parts do not add up to the score, as with GELU, SiLU or LayerNorm: FullGrad is not defined.
-        TypeError, ValueError: pictures or target that cannot be used; the message names the cure.
+        TypeError: the model is a function, whose layers cannot be seen; pictures or target of another kind.
+        ValueError: the parts do not add up to the score, as with GELU, SiLU or LayerNorm: FullGrad is not defined;
+            pictures or target that cannot be used. The message names the cure.
+
+    >>> import torch
+    >>> from helpers import attribution
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(36, 5))
+    >>> x = torch.rand(2, 3, 5, 5)
+    >>> of_input, of_biases = attribution.full_gradients(net, x, target=1)
+    >>> list(of_biases)
+    ['0', '3']
+    >>> total = of_input.sum((1, 2, 3)) + sum(part.flatten(1).sum(1) for part in of_biases.values())
+    >>> torch.allclose(total, net(x)[:, 1], atol=1e-5)
+    True
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError("FullGrad needs the layers of the model, and a function does not show them: give the module.")
     with explaining(model):
         x = check_pictures(x, model).requires_grad_()
-        with _layers_with_bias(model) as found:
-            scores = score(run(model, quick(x)), target)
-        if not scores.requires_grad:
-            raise ValueError(
-                f"The score does not depend on the {kind(x).one}: is there a detach() or a no_grad in the model?"
-            )
-        outputs = [x, *(output for _, _, output in found)]
-        gradients = autograd.grad(scores.sum(), outputs, allow_unused=True, materialize_grads=True)
-        of_input = x.detach() * gradients[0]
+        with torch.autocast(x.device.type, enabled=False):
+            with _runs_of_layers_with_bias(model) as runs:
+                scores = score(run(model, x), target)
+            if not scores.requires_grad:
+                raise ValueError(
+                    f"The score does not depend on the {kind(x).one}: is there a detach() or a no_grad in the model?"
+                )
+            outputs = [x, *(output for _, _, output in runs)]
+            gradients = autograd.grad(scores.sum(), outputs, allow_unused=True, materialize_grads=True)
+        of_input = wide(x.detach()) * wide(gradients[0])
         of_biases: dict[str, Tensor] = {}
-        for (name, module, _), gradient in zip(found, gradients[1:], strict=True):
-            runs = sum(key.split(", run ")[0] == name for key in of_biases)
-            key = f"{name}, run {runs + 1}" if runs else name
+        for (name, module, output), gradient in zip(runs, gradients[1:], strict=True):
+            count = 1 + sum(key.split(", run ")[0] == name for key in of_biases)
+            part = wide(_bias(module, output.detach())) * wide(gradient)
             if isinstance(module, nn.Linear):  # its channels come last, also where it runs at many places
-                of_biases[key] = module.bias * gradient.reshape(len(x), -1, gradient.shape[-1]).sum(1)
-            else:
-                of_biases[key] = _bias(module).reshape(-1, *[1] * (gradient.dim() - 2)) * gradient
+                part = part.reshape(len(x), -1, part.shape[-1]).sum(1)
+            of_biases[name if count == 1 else f"{name}, run {count}"] = part
     _check_complete(model, scores.detach(), [of_input, *of_biases.values()])
     return of_input, of_biases
 
 
 @contextmanager
-def _layers_with_bias(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, Tensor]]]:
-    """Note, in the forward passes inside, each run of a layer with a bias: its name, itself, and its output."""
-    found: list[tuple[str, nn.Module, Tensor]] = []
+def _runs_of_layers_with_bias(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, Tensor]]]:
+    """Note each run of a layer with a bias in the last forward pass inside: its name, itself, and its output."""
+    runs: list[tuple[str, nn.Module, Tensor]] = []
 
     def hook_for(name: str):
         def hook(module: nn.Module, inputs: tuple, output: Tensor) -> Tensor:
-            found.append((name, module, output))
+            runs.append((name, module, output))
             return output.clone()  # what follows may be an in-place ReLU
 
         return hook
 
     with ExitStack() as stack:
+        # A pass that did not come to its end, or was made to look at the model, does not count
+        stack.enter_context(model.register_forward_pre_hook(lambda *_: runs.clear()))
         for name, module in model.named_modules():
-            if _bias(module) is not None:
+            if _has_bias(module):
                 stack.enter_context(module.register_forward_hook(hook_for(name)))
-        yield found
+        yield runs
 
 
-def _bias(module: nn.Module) -> Tensor | None:
-    """Return what a linear layer adds to each of its channels, [K], or None if it adds nothing or is not linear."""
-    if isinstance(module, _ConvNd | nn.Linear):
+def _has_bias(module: nn.Module) -> bool:
+    if isinstance(module, _BatchNorm):
+        return module.running_mean is not None
+    return isinstance(module, nn.ReLU6) or (isinstance(module, _ConvNd | nn.Linear) and module.bias is not None)
+
+
+def _bias(module: nn.Module, output: Tensor) -> Tensor:
+    """Return what a layer that is linear around its input adds to it, in a shape that broadcasts to its output."""
+    if isinstance(module, nn.ReLU6):
+        return 6.0 * (output >= 6)
+    if isinstance(module, nn.Linear):
         return module.bias
-    if isinstance(module, _BatchNorm) and module.running_mean is not None:
+    if isinstance(module, _BatchNorm):
         scale = (module.running_var + module.eps).rsqrt() * (1 if module.weight is None else module.weight)
-        return (0 if module.bias is None else module.bias) - module.running_mean * scale
-    return None
+        bias = (0 if module.bias is None else module.bias) - module.running_mean * scale
+    else:
+        bias = module.bias
+    return bias.reshape(-1, *[1] * (output.dim() - 2))
 
 
 def _check_complete(model: nn.Module, scores: Tensor, parts: list[Tensor]) -> None:
     gap = (sum(part.flatten(1).sum(1) for part in parts) - scores).abs()
     size = sum(part.flatten(1).abs().sum(1) for part in parts)
-    if (gap > 100 * torch.finfo(size.dtype).eps * size).any():
+    exact = 100 * torch.finfo(scores.dtype).eps if torch.finfo(scores.dtype).bits >= 32 else 0.05
+    if not (gap <= exact * size).all():
         curved = next((type(module).__name__ for module in model.modules() if isinstance(module, _CURVED)), None)
         raise ValueError(
             f"FullGrad's parts do not add up to the score, they miss it by up to {gap.max():.2g}. It is defined only "
             "for networks of linear layers, BatchNorm, ReLUs, max- and average pooling, and for scores without a "
-            f"constant; {type(model).__name__} has {curved or 'something else'}. Use gradient_x_input or "
-            "integrated_gradients."
+            f"constant; {type(model).__name__} has {curved or 'something else'}, such as an activation that is called "
+            "as a function. Use gradient_x_input or integrated_gradients."
         )

@@ -1,20 +1,11 @@
 """Deletion and insertion: does the score go with the pixels that the map calls important?"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from helpers.attribution._common import (
-    Target,
-    check_pictures,
-    explaining,
-    filled,
-    of_rows,
-    quick,
-    run,
-    score,
-)
+from helpers.attribution._common import Target, check_pictures, explaining, filled, of_rows, run, score, wide
 from helpers.attribution.occlusion import uncovered
 from helpers.attribution.progress import in_chunks
 from helpers.evaluation.scores import check_maps
@@ -33,7 +24,9 @@ def deletion(
     probability: bool = False,
     chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the score while pixels are removed, the highest of the map first (Petsiuk, Das and Saenko, 2018).
+    r"""Return the score while pixels are removed, the highest of the map first (Petsiuk, Das and Saenko, 2018).
+
+    .. math:: s(f) = y_c \big( x \text{ without the share } f \text{ of pixels that are highest in the map} \big)
 
     A faithful map makes it fall early: a small :func:`area` is good. Pixels are removed in all channels at once; of
     equal values the upper left goes first, in reading order. A map with large even regions, such as a Grad-CAM with its
@@ -43,7 +36,8 @@ def deletion(
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
         x: pictures [N, C, H, W].
         maps: [N, H, W]; only the order of their values counts.
-        target: as for :func:`helpers.attribution.gradient`; a picture's top class is that of the whole picture.
+        target: which score to follow: ``None`` for the top class of each whole picture, a class number, one class
+            number for each picture [N], or a function of the logits that returns [N].
         steps: how many equal parts of the pixels are removed one after the other; ``steps + 1`` forward passes each.
         baseline: what is seen where a pixel is gone: a number, a tensor that broadcasts to ``x``, such as ``x``
             blurred, or a function of pictures and pixels that are gone, bool [R, H, W], which returns the pictures
@@ -52,12 +46,33 @@ def deletion(
         chunk: how many versions go through the network at once; as many as are fast unless given.
 
     Returns:
-        Fractions [steps + 1], the true shares of pixels removed, from 0 to 1; scores [N, steps + 1], detached.
+        Fractions [steps + 1], the true shares of pixels removed, from 0 to 1; scores [N, steps + 1], detached. Both in
+        float32 at least.
 
     Raises:
         TypeError, ValueError: an argument that cannot be used; the message names the cure.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5))
+    >>> fractions, scores = evaluation.deletion(net, torch.rand(2, 3, 4, 4), torch.rand(2, 4, 4), target=1, steps=4)
+    >>> fractions
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    >>> scores.shape
+    torch.Size([2, 5])
     """
-    return _curves(model, x, maps, target, steps, baseline, probability, chunk, insert=False)
+    with explaining(model), torch.no_grad():
+        x = check_pictures(x)
+        ranks = _ranks(maps, x)
+        counts = _counts(steps, ranks)
+        without = _remover(baseline, x)
+        _, question = uncovered(model, x, target, chunk)
+        scores = []
+        for pictures, count in _versions(x, counts, chunk, "deletion"):
+            gone = ranks[pictures] < count
+            logits = run(model, without(pictures, gone))
+            scores.append(_scored(logits, of_rows(question, pictures), probability))
+        return counts / ranks[0].numel(), torch.cat(scores).view(len(x), -1)
 
 
 def insertion(
@@ -71,12 +86,52 @@ def insertion(
     probability: bool = False,
     chunk: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return the score while pixels are put into the baseline, the highest of the map first (Petsiuk et al., 2018).
+    r"""Return the score while pixels are put into the baseline, the highest of the map first (Petsiuk et al., 2018).
 
-    A faithful map makes it rise early: a large :func:`area` is good. Arguments, errors and ties as for
-    :func:`deletion`; the fractions are the true shares of pixels shown.
+    .. math:: s(f) = y_c \big( \text{baseline with the share } f \text{ of pixels of } x \text{ that are highest} \big)
+
+    A faithful map makes it rise early: a large :func:`area` is good. Pixels are shown in all channels at once; of equal
+    values the upper left comes first, in reading order.
+
+    Args:
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W].
+        maps: [N, H, W]; only the order of their values counts.
+        target: which score to follow: ``None`` for the top class of each whole picture, a class number, one class
+            number for each picture [N], or a function of the logits that returns [N].
+        steps: how many equal parts of the pixels are shown one after the other; ``steps + 1`` forward passes each.
+        baseline: what is seen where a pixel is not shown: a number, a tensor that broadcasts to ``x``, such as ``x``
+            blurred, or a function of pictures and pixels that are gone, bool [R, H, W], which returns the pictures
+            without them, such as :func:`imputed`. In normalised pictures 0 is the mean colour and not black.
+        probability: score by softmax probabilities, as the paper does, instead of logits.
+        chunk: how many versions go through the network at once; as many as are fast unless given.
+
+    Returns:
+        Fractions [steps + 1], the true shares of pixels shown, from 0 to 1; scores [N, steps + 1], detached. Both in
+        float32 at least.
+
+    Raises:
+        TypeError, ValueError: an argument that cannot be used; the message names the cure.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> net, x = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5)), torch.rand(2, 3, 4, 4)
+    >>> fractions, scores = evaluation.insertion(net, x, torch.rand(2, 4, 4), target=1, steps=4)
+    >>> torch.allclose(scores[:, -1], net(x)[:, 1])  # at the end the whole picture is there
+    True
     """
-    return _curves(model, x, maps, target, steps, baseline, probability, chunk, insert=True)
+    with explaining(model), torch.no_grad():
+        x = check_pictures(x)
+        ranks = _ranks(maps, x)
+        counts = _counts(steps, ranks)
+        without = _remover(baseline, x)
+        _, question = uncovered(model, x, target, chunk)
+        scores = []
+        for pictures, count in _versions(x, counts, chunk, "insertion"):
+            gone = ranks[pictures] >= count
+            logits = run(model, without(pictures, gone))
+            scores.append(_scored(logits, of_rows(question, pictures), probability))
+        return counts / ranks[0].numel(), torch.cat(scores).view(len(x), -1)
 
 
 def area(fractions: Tensor, scores: Tensor) -> Tensor:
@@ -88,8 +143,16 @@ def area(fractions: Tensor, scores: Tensor) -> Tensor:
         fractions: [S + 1], rising.
         scores: [N, S + 1].
 
+    Returns:
+        [N], in the units of the scores.
+
     Raises:
         ValueError: shapes that do not fit, or fractions that do not rise.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> evaluation.area(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([[4.0, 2.0, 0.0], [1.0, 1.0, 1.0]]))
+    tensor([2., 1.])
     """
     if fractions.dim() != 1 or scores.dim() != 2 or len(fractions) != scores.shape[1] or len(fractions) < 2:
         raise ValueError(
@@ -98,47 +161,49 @@ def area(fractions: Tensor, scores: Tensor) -> Tensor:
         )
     if (fractions.diff() <= 0).any():
         raise ValueError("The fractions do not rise from each to the next; give them as deletion returns them.")
-    return torch.trapezoid(scores, fractions, dim=1)
+    return torch.trapezoid(wide(scores), fractions, dim=1)
 
 
-def _curves(
-    model: nn.Module,
-    x: Tensor,
-    maps: Tensor,
-    target: Target,
-    steps: int,
-    baseline: Baseline,
-    probability: bool,
-    chunk: int | None,
-    *,
-    insert: bool,
-) -> tuple[Tensor, Tensor]:
-    """Return fractions [S + 1] and scores [N, S + 1] on the way from the picture to the baseline, or back."""
-    with explaining(model), torch.no_grad():
-        x = check_pictures(x)
-        maps = check_maps(maps, x[:, 0].shape).to(x.device)
-        pixels = maps[0].numel()
-        if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= pixels:
-            raise ValueError(f"steps is {steps!r}; give a whole number from 1 to {pixels}, the pixels of a picture.")
-        plain = None if callable(baseline) else filled(baseline, x)
-        _, question = uncovered(model, x, target, chunk)
-        order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
-        place = order.argsort(1).view_as(maps)  # of each pixel in the order of its picture
-        counts = torch.arange(steps + 1, device=x.device) * pixels // steps
-        scores = []
-        for rows in in_chunks(len(x) * len(counts), chunk, "insertion" if insert else "deletion", x):
-            rows = rows.to(x.device)
-            pictures, step = rows // len(counts), rows % len(counts)
-            gone = (place[pictures] < counts[step, None, None]) ^ insert
-            if plain is None:
-                left = baseline(x[pictures], gone)
-                if not isinstance(left, Tensor) or left.shape != x[pictures].shape:
-                    raise ValueError(
-                        "The function given as baseline must return the pictures without the pixels that are gone, "
-                        f"{list(x[pictures].shape)}."
-                    )
-            else:
-                left = torch.where(gone[:, None], plain[pictures], x[pictures])
-            logits = run(model, quick(left))
-            scores.append(score(logits.softmax(1) if probability else logits, of_rows(question, pictures)))
-        return counts.to(x.dtype) / pixels, torch.cat(scores).view(len(x), -1)
+def _ranks(maps: Tensor, x: Tensor) -> Tensor:
+    """Return each pixel's place in the order of its picture, [N, H, W], 0 for the highest value of the map."""
+    maps = check_maps(maps, x[:, 0].shape).to(x.device)
+    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)
+    return order.argsort(1).view_as(maps)
+
+
+def _counts(steps: int, ranks: Tensor) -> Tensor:
+    """Return how many pixels are moved up to each step, [steps + 1], from none to all."""
+    pixels = ranks[0].numel()
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= pixels:
+        raise ValueError(f"steps is {steps!r}; give a whole number from 1 to {pixels}, the pixels of a picture.")
+    return torch.arange(steps + 1, device=ranks.device) * pixels // steps
+
+
+def _remover(baseline: Baseline, x: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return the function of picture numbers [R] and pixels that are gone [R, H, W] to the pictures without them."""
+    if not callable(baseline):
+        plain = filled(baseline, x)
+        return lambda pictures, gone: torch.where(gone[:, None], plain[pictures], x[pictures])
+
+    def without(pictures: Tensor, gone: Tensor) -> Tensor:
+        left = baseline(x[pictures], gone)
+        if not isinstance(left, Tensor) or left.shape != x[pictures].shape:
+            raise ValueError(
+                "The function given as baseline must return the pictures without the pixels that are gone, "
+                f"{list(x[pictures].shape)}."
+            )
+        return left
+
+    return without
+
+
+def _versions(x: Tensor, counts: Tensor, chunk: int | None, what: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield picture numbers [R] and counts of pixels [R, 1, 1], all steps of the first picture first."""
+    for rows in in_chunks(len(x) * len(counts), chunk, what, x):
+        rows = rows.to(x.device)
+        yield rows // len(counts), counts[rows % len(counts), None, None]
+
+
+def _scored(logits: Tensor, question: Tensor | Callable[[Tensor], Tensor], probability: bool) -> Tensor:
+    logits = wide(logits)
+    return score(logits.softmax(1) if probability else logits, question)
