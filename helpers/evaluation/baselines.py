@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.attribution._common import TEXT, check_kind, check_pictures, kind
+from helpers.attribution._common import TEXT, check_kind, check_pictures, kind, wide
 
 
 def random_maps(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -19,8 +19,16 @@ def random_maps(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         generator: source of the noise, on the CPU; a fresh one with seed 0 unless given. In a loop over batches give
             one, or every batch gets the same maps.
 
+    Returns:
+        Values from 0 to 1, [N, H, W], or [N, L] for texts.
+
     Raises:
         TypeError, ValueError: pictures that cannot be used.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> evaluation.random_maps(torch.rand(2, 3, 4, 5)).shape
+    torch.Size([2, 4, 5])
     """
     x = check_kind(x, kind(x))
     generator = generator or torch.Generator().manual_seed(0)
@@ -34,10 +42,19 @@ def centred_gaussian(x: Tensor, width: float = 0.25) -> Tensor:
         x: pictures [N, C, H, W], or texts, whose middle has no such claim.
         width: standard deviation, as a share of the picture's height and of its width, or of the text's length.
 
+    Returns:
+        Values from 0 to 1, [N, H, W], or [N, L] for texts, the same for each; in float32 at least.
+
     Raises:
         TypeError, ValueError: pictures that cannot be used, or a width that is not positive.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> maps = evaluation.centred_gaussian(torch.rand(1, 3, 5, 5))
+    >>> maps.flatten(1).argmax(1)  # the middle of 25 pixels
+    tensor([12])
     """
-    x = check_kind(x, kind(x))
+    x = wide(check_kind(x, kind(x)))  # half precision cannot count more than some hundred pixels
     if not 0 < width < float("inf"):
         raise ValueError(
             f"width is {width}; give the bell's standard deviation as a share of the picture, such as 0.25."
@@ -52,26 +69,46 @@ def absolute_input(x: Tensor) -> Tensor:
 
     In pictures that are normalised for a network this is the distance from the mean colour.
 
+    Args:
+        x: pictures [N, C, H, W], or texts [N, C, L].
+
+    Returns:
+        Values of 0 or more, [N, H, W], or [N, L] for texts, in the units of ``x``; in float32 at least.
+
     Raises:
         TypeError, ValueError: pictures that cannot be used.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> evaluation.absolute_input(torch.tensor([[[[1.0, -2.0]], [[3.0, 0.0]]]]))
+    tensor([[[2., 1.]]])
     """
-    return check_kind(x, kind(x)).abs().mean(1)
+    return wide(check_kind(x, kind(x))).abs().mean(1)
 
 
 def sobel(x: Tensor) -> Tensor:
     """Return how steep each picture is, [N, H, W]: the length of its gradient by Sobel's filters, over all channels.
 
-    Per pixel step and in the units of ``x`` [N, C, H, W]; the picture's edge is continued outwards.
+    Args:
+        x: pictures [N, C, H, W]; the picture's edge is continued outwards.
+
+    Returns:
+        Values of 0 or more, [N, H, W], per pixel step and in the units of ``x``; in float32 at least.
 
     Raises:
         TypeError, ValueError: pictures that cannot be used, such as texts, which have no edges to find.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> evaluation.sobel(torch.arange(5.0).expand(1, 1, 5, 5))[0, 2]  # it rises by 1 a pixel; half of that at the edge
+    tensor([0.5000, 1.0000, 1.0000, 1.0000, 0.5000])
     """
     if kind(x) is TEXT:
         raise ValueError(
             f"Sobel's filters find edges in pictures, and shape {list(x.shape)} is that of texts: give [N, C, H, W], "
             "one picture as x[None], and for texts take absolute_input."
         )
-    x = check_pictures(x)
+    x = wide(check_pictures(x))
     smooth, slope = torch.tensor([0.25, 0.5, 0.25]).to(x), torch.tensor([-0.5, 0.0, 0.5]).to(x)
     right = smooth[:, None] * slope
     filters = torch.stack([right, right.T])[:, None]

@@ -5,17 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from helpers.attribution._common import (
-    Target,
-    check_pictures,
-    explaining,
-    filled,
-    of_rows,
-    quick,
-    run,
-    score,
-    settle,
-)
+from helpers.attribution._common import Target, check_pictures, explaining, filled, of_rows, run, score, settle, wide
 from helpers.attribution.occlusion import uncovered
 from helpers.attribution.progress import in_chunks
 
@@ -28,8 +18,21 @@ def noise(level: float = 0.1) -> Perturb:
     For attributions per unit of x, such as a gradient. All pictures of a batch get the same noise, each in its own
     strength.
 
+    Args:
+        level: standard deviation of the noise, as a share of the picture's range, above 0.
+
+    Returns:
+        A function of pictures [N, C, H, W] and a generator on the CPU, to the noise and the pictures less the noise.
+
     Raises:
-        ValueError: a level that is not positive; later, a picture of one value, which has no range.
+        ValueError: a level that is not positive; later, a picture of one value, which has no range and is named.
+
+    >>> import torch
+    >>> from helpers.evaluation import noise
+    >>> x = torch.rand(2, 3, 4, 4)
+    >>> change, disturbed = noise(0.1)(x, torch.Generator().manual_seed(0))
+    >>> torch.allclose(x - change, disturbed)
+    True
     """
     if not 0 < level < float("inf"):
         raise ValueError(f"level is {level}; give the noise as a share of the picture's range, such as 0.1.")
@@ -37,7 +40,10 @@ def noise(level: float = 0.1) -> Perturb:
     def perturb(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         spread = level * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
         if (spread == 0).any():
-            raise ValueError("A picture has one value everywhere, and a share of its range is no noise: use squares().")
+            number = int((spread.flatten() == 0).nonzero()[0])
+            raise ValueError(
+                f"Picture {number} has one value everywhere, and a share of its range is no noise: use squares()."
+            )
         change = spread * torch.randn(x.shape[1:], generator=generator, dtype=torch.float32).to(x)
         return change, x - change
 
@@ -55,8 +61,19 @@ def squares(side: int, *, baseline: float | Tensor = 0.0, multiplied: bool = Fal
         multiplied: whether the attribution already holds the factor x - baseline (gradient x input, integrated
             gradients, LRP): then it is summed over the square, and else multiplied with x - baseline there.
 
+    Returns:
+        A function of pictures [N, C, H, W] and a generator on the CPU, to what is multiplied with the attribution, and
+        the pictures with the square.
+
     Raises:
         ValueError: a side that is no positive whole number; later, a baseline that does not fit the pictures.
+
+    >>> import torch
+    >>> from helpers.evaluation import squares
+    >>> x = torch.ones(1, 3, 4, 4)
+    >>> inside, disturbed = squares(2, multiplied=True)(x, torch.Generator().manual_seed(0))
+    >>> bool((disturbed[inside == 1] == 0).all() and (disturbed[inside == 0] == 1).all())
+    True
     """
     if isinstance(side, bool) or not isinstance(side, int) or side < 1:
         raise ValueError(f"side is {side!r}; give whole pixels, 1 or more.")
@@ -85,26 +102,38 @@ def infidelity(
     chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return how badly an attribution foretells what disturbances do to the score (Yeh et al., 2019): less is better.
+    r"""Return how badly an attribution foretells what disturbances do to the score (Yeh et al., 2019): less is better.
 
-    ``mean of (sum(I * attribution) - (f(x) - f(x - I)))^2`` over random disturbances I.
+    .. math:: \mathrm{mean}_I \big( I \cdot a - (f(x) - f(x - I)) \big)^2
+
+    over random disturbances I of the picture x, where a is the attribution.
 
     Args:
-        model, x, target: as for :func:`deletion`.
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W].
         attribution: signed, [N, C, H, W]; a map for all channels is ``maps[:, None].expand_as(x)``.
+        target: which score to follow: ``None`` for the top class of each whole picture, a class number, one class
+            number for each picture [N], or a function of the logits that returns [N].
         perturb: ``perturb(x, generator)`` returns I and x - I, both new tensors [N, C, H, W]; in place of I it may
             give what else is to be multiplied with the attribution. :func:`noise` unless given, or :func:`squares`.
         samples: how many disturbances; each costs every picture a forward pass.
         normalise: give each attribution the scale that suits it best, found on the same disturbances. Without it,
-            methods of different units cannot be compared.
+            methods of different units cannot be compared. An attribution of zeros foretells nothing at any scale.
         chunk: how many disturbed pictures go through the network at once; as many as are fast unless given.
         generator: source of the disturbances, on the CPU; a fresh one with seed 0 unless given.
 
     Returns:
-        [N], detached, in squared logits; none below zero.
+        [N], detached, in squared logits, in float32 at least; none below zero.
 
     Raises:
         TypeError, ValueError: an argument that cannot be used; the message names the cure.
+
+    >>> import torch
+    >>> from helpers import attribution, evaluation
+    >>> net, x = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5)), torch.rand(2, 3, 4, 4)
+    >>> slopes = attribution.gradient(net, x, target=1)
+    >>> evaluation.infidelity(net, x, slopes, target=1) < 1e-8  # the gradient of a linear network foretells all
+    tensor([True, True])
     """
     perturb, generator = perturb or noise(), generator or torch.Generator().manual_seed(0)
     with explaining(model), torch.no_grad():
@@ -119,9 +148,9 @@ def infidelity(
         before, question = uncovered(model, x, target, chunk)
         foretold, fell = [], []
         for pictures, (change, disturbed) in _drawn(lambda: perturb(x, generator), x, samples, chunk, "infidelity"):
-            after = score(run(model, quick(disturbed)), of_rows(question, pictures))
-            fell.append(before[pictures] - after)
-            foretold.append((change * attribution[pictures]).flatten(1).sum(1))
+            after = wide(score(run(model, disturbed), of_rows(question, pictures)))
+            fell.append(wide(before)[pictures] - after)
+            foretold.append((wide(change) * wide(attribution)[pictures]).flatten(1).sum(1))
         foretold, fell = (torch.cat(rows).view(samples, -1) for rows in (foretold, fell))
         if normalise:  # the factor that makes the squared error smallest; an attribution of zeros foretells nothing
             size = foretold.square().sum(0)
@@ -140,26 +169,38 @@ def sensitivity_max(
     chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return how far an explanation moves, at most, when its picture is moved a little (Yeh et al., 2019).
+    r"""Return how far an explanation moves, at most, when its picture is moved a little (Yeh et al., 2019).
 
-    ``max |method(x + d) - method(x)| / |method(x)|`` over uniform noise d; captum divides likewise, the paper does not.
-    The target is settled on the picture itself, so the question stays while the picture moves. The noise is the same
-    for all pictures. A still map need not be right: a constant one does not move at all.
+    .. math:: \max_d \frac{|m(x + d) - m(x)|}{|m(x)|}
+
+    over uniform noise d, where m is the method; captum divides likewise, the paper does not. The target is settled on
+    the picture itself, so the question stays while the picture moves. The noise is the same for all pictures. A map
+    that does not move need not be right: a constant one does not move at all.
 
     Args:
-        model, x, target: as for :func:`deletion`.
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W].
         method: ``method(model, x [R, C, H, W], target)`` -> [R, ...], as in :mod:`helpers.attribution`, for example
             ``partial(attribution.grad_cam, layer="features")``.
+        target: which score to follow: ``None`` for the top class of each whole picture, a class number, one class
+            number for each picture [N], or a function of the logits that returns [N].
         radius: the most by which a value of ``x`` moves, in the units of ``x``.
         samples: how many moves are tried; each explains every picture once.
         chunk: how many moved pictures are explained at once; as many as are fast unless given.
         generator: source of the noise, on the CPU; a fresh one with seed 0 unless given.
 
     Returns:
-        [N], detached; NaN where the explanation is zero everywhere, which has no size to compare with.
+        [N], detached, in float32 at least; NaN where the explanation is zero everywhere, which has no size to compare
+        with.
 
     Raises:
         TypeError, ValueError: an argument that cannot be used; the message names the cure.
+
+    >>> import torch
+    >>> from helpers import attribution, evaluation
+    >>> net, x = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5)), torch.rand(2, 3, 4, 4)
+    >>> evaluation.sensitivity_max(net, x, attribution.gradient, target=1) < 1e-6  # a linear network's never moves
+    tensor([True, True])
     """
     if not 0 < radius < float("inf"):
         raise ValueError(f"radius is {radius}; give how far a value of x may move, such as 0.02.")
@@ -170,7 +211,7 @@ def sensitivity_max(
         if not isinstance(found, Tensor) or found.dim() < 2 or len(found) != len(rows):
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(f"The method returns {shape} for {len(rows)} pictures; it must give one map for each.")
-        return found.detach().flatten(1)
+        return wide(found.detach().flatten(1))
 
     def move() -> tuple[Tensor]:
         shift = 2 * torch.rand(x.shape[1:], generator=generator, dtype=torch.float32).to(x) - 1
@@ -180,7 +221,7 @@ def sensitivity_max(
         x = check_pictures(x)
         with torch.no_grad():
             parts = in_chunks(len(x), chunk, "whole pictures", x)
-            question = settle(torch.cat([run(model, quick(x[rows])) for rows in parts]), target)
+            question = settle(torch.cat([run(model, x[rows]) for rows in parts]), target)
         still = torch.cat([explain(rows, x[rows]) for rows in in_chunks(len(x), chunk, "whole pictures", x)])
         furthest = still.new_zeros(len(x))
         for pictures, (moved,) in _drawn(move, x, samples, chunk, "sensitivity"):

@@ -72,7 +72,7 @@ def deletion(
             gone = ranks[pictures] < count
             logits = run(model, without(pictures, gone))
             scores.append(_scored(logits, of_rows(question, pictures), probability))
-        return counts / ranks[0].numel(), torch.cat(scores).view(len(x), -1)
+        return counts.to(wide(x).dtype) / ranks[0].numel(), torch.cat(scores).view(len(x), -1)
 
 
 def insertion(
@@ -131,7 +131,7 @@ def insertion(
             gone = ranks[pictures] >= count
             logits = run(model, without(pictures, gone))
             scores.append(_scored(logits, of_rows(question, pictures), probability))
-        return counts / ranks[0].numel(), torch.cat(scores).view(len(x), -1)
+        return counts.to(wide(x).dtype) / ranks[0].numel(), torch.cat(scores).view(len(x), -1)
 
 
 def area(fractions: Tensor, scores: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ def randomised(model: nn.Module, generator: torch.Generator | None = None) -> It
     (Binder et al., 2023).
 
     Args:
-        model: left as it was. The copies have its modes and ``requires_grad``.
+        model: any module, left as it was. The copies have its modes and ``requires_grad``.
         generator: source of the seeds, on the CPU; a fresh one with seed 0 unless given. Torch's own generator is
             left as it was.
 
@@ -27,6 +27,12 @@ def randomised(model: nn.Module, generator: torch.Generator | None = None) -> It
 
     Raises:
         ValueError: nothing in the model can be drawn anew, or a module has parameters and no ``reset_parameters()``.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(36, 5))
+    >>> [name for name, copy in evaluation.randomised(net)]
+    ['3', '0']
     """
     generator = generator or torch.Generator().manual_seed(0)
     layers = []
