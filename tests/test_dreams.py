@@ -217,7 +217,7 @@ def silent():
         (Tiny(), {"objective": lambda output: output.mean()}, ValueError, r"one score for each picture, shape \[2\]"),
         (Tiny(), {"objective": lambda output: output.detach().mean((1, 2, 3))}, ValueError, "detach"),
         (Tiny(), {"objective": channel(8)}, ValueError, "There are 8 here"),
-        (silent(), {}, ValueError, "no slope in a picture"),
+        (silent(), {}, ValueError, "no slope in picture 0"),
         (Tiny(), {"x": photographs()[:, :2]}, RuntimeError, "channels"),
         (random_net("squeezenet1_1"), {"layer": "features.12", "octaves": 3}, ValueError, "use fewer octaves"),
     ],

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import stats
 from torch import nn
 
@@ -171,6 +172,15 @@ def test_rank_correlation_is_scipys():
     expected = [stats.spearmanr(p.flatten(), q.flatten()).statistic for p, q in zip(a, b, strict=True)]
     torch.testing.assert_close(evaluation.rank_correlation(a, b), torch.tensor(expected, dtype=torch.float32))
     assert evaluation.rank_correlation(a, b)[1:3].tolist() == pytest.approx([1, -1])
+
+
+def test_rank_correlation_never_leaves_its_range():
+    """Of equal maps the sum of products rounds to a little more than 1 in every other case."""
+    a = torch.rand(500, 9, 11, generator=seeded())
+    ranks = a.flatten(1).argsort(1).argsort(1) - 49.0
+    unit = ranks / ranks.norm(dim=1, keepdim=True)
+    assert (unit.square().sum(1) > 1).any(), "these maps do not try it"
+    assert evaluation.rank_correlation(a, a).max() <= 1 and evaluation.rank_correlation(a, -a).min() >= -1
 
 
 def test_rank_correlation_with_a_constant_map_is_nan():
@@ -404,6 +414,26 @@ def test_a_linear_net_is_foretold_by_its_gradient_and_never_by_nothing():
         assert (zeros[0] > 1e-3).all()
 
 
+@pytest.mark.parametrize("perturb", [evaluation.noise(), evaluation.squares(3, multiplied=True)])
+def test_an_attribution_of_zeros_in_a_batch_foretells_nothing_at_any_scale(perturb):
+    """Its best scale would be 0/0; the grade is the mean square of what the score did, as for any map of zeros."""
+    net, x = Sum(maps(1, 8, 8)[0]), pictures(3, 8)
+    given = attribution.gradient(net, x, 0)
+    given[1] = 0
+    free, fixed = (
+        evaluation.infidelity(net, x, given, 0, perturb=perturb, samples=8, normalise=flag) for flag in (True, False)
+    )
+    assert free.isfinite().all() and free[1] == fixed[1] > 1e-3
+    assert (free <= fixed + 1e-6).all()
+
+
+def test_a_picture_without_a_range_is_named():
+    x = pictures(3, 8)
+    x[2] = 0.5
+    with pytest.raises(ValueError, match="Picture 2 has one value everywhere.*squares"):
+        evaluation.infidelity(Tiny().eval(), x, x, 0)
+
+
 def test_squares_cover_every_pixel_equally_often():
     x, generator = torch.zeros(1, 1, 6, 7), seeded()
     perturb = evaluation.squares(3, baseline=1.0)
@@ -530,6 +560,43 @@ def test_chunks_and_batches_change_nothing(method):
         torch.testing.assert_close(torch.cat(by_one), whole)
     torch.testing.assert_close(method(net, x), method(net, x, net(x).argmax(1)))
     torch.testing.assert_close(method(net, x, 2), method(net, x, lambda logits: logits[:, 2]))
+
+
+class Flattened(nn.Module):
+    """A net that flattens in the way that it is given."""
+
+    def __init__(self, flatten):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc, self.flatten = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(128, 5), flatten
+
+    def forward(self, x):
+        return self.fc(self.flatten(F.max_pool2d(self.conv(x).relu(), 2)))
+
+
+@every_method
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("flatten", [lambda a: a.view(-1, 128), lambda a: a.view(a.size(0), -1)])
+def test_a_net_that_flattens_by_view(method, count, flatten):
+    x = pictures(count, 8)
+    expected = method(Flattened(lambda a: a.flatten(1)), x, 1)
+    torch.testing.assert_close(method(Flattened(flatten), x, 1), expected)
+
+
+@every_method
+def test_half_precision_is_summed_in_single_precision(method):
+    net, x = Tiny().eval(), pictures(2, 8)
+    expected = method(net, x, 1)
+    got = method(copy.deepcopy(net).to(torch.bfloat16), x.to(torch.bfloat16), 1)
+    assert got.dtype == torch.float32
+    near = 0.6 if method is METHODS["sensitivity"] else 0.1  # a ReLU flips where a small move is rounded
+    torch.testing.assert_close(got, expected, rtol=near, atol=0.05 * float(expected.abs().max()))
+
+
+def test_fractions_are_exact_in_half_precision():
+    net, x = Tiny().eval().to(torch.bfloat16), pictures(1, 32).to(torch.bfloat16)
+    fractions, _ = evaluation.deletion(net, x, maps(1, 32, 32), 1, steps=200)
+    torch.testing.assert_close(fractions, torch.arange(201) * 1024 // 200 / 1024)
 
 
 @pytest.mark.parametrize("curve", [evaluation.deletion, evaluation.insertion])

@@ -167,7 +167,9 @@ def test_a_corrected_method_finds_nothing_of_the_old_one(tmp_path, worked, monke
     monkeypatch.setattr(work_units, "version", lambda: "another")
     board_of(tmp_path, methods=["random"])
     assert len(worked) == 6
-    monkeypatch.setitem(methods.ROWS, "random", methods.ROWS["random"]._replace(forward="2"))
+    monkeypatch.setitem(
+        methods.METHODS_AND_BASELINES, "random", methods.METHODS_AND_BASELINES["random"]._replace(forward="2")
+    )
     board_of(tmp_path, methods=["random"])
     assert len(worked) == 9
 

@@ -56,7 +56,7 @@ def few(monkeypatch):
         how = {} if make is methods._picture else {"how": "sum" if name == "integrated_gradients" else "max_abs"}
         row = make(method, "few", "few", noisy=METHODS[name].noisy, **how, **options)
         monkeypatch.setitem(METHODS, name, row)
-        monkeypatch.setitem(methods.ROWS, name, row)
+        monkeypatch.setitem(methods.METHODS_AND_BASELINES, name, row)
 
 
 # --- grade ---
@@ -139,7 +139,7 @@ def test_the_passes_that_the_table_names(monkeypatch):
 
 
 def test_what_explain_refuses():
-    with pytest.raises(ValueError, match="no row 'gradcam'; it has gradient, "):
+    with pytest.raises(ValueError, match="no method 'gradcam'; there are gradient, "):
         explain("gradcam", Tiny(), pictures(1, 32), layer=LAYER)
     vgg = load_classifier("shapes_vgg")
     with pytest.raises(ValueError, match="no class activation map"):
@@ -182,10 +182,10 @@ def test_a_picture_has_noise_of_its_own_whatever_stands_beside_it(few, monkeypat
 
 def test_torch_has_as_many_threads_as_were_given_and_then_as_before(monkeypatch):
     seen, before = [], torch.get_num_threads()
-    count = methods.Row(
+    count = methods.Method(
         lambda model, x, *rest: seen.append(torch.get_num_threads()) or torch.zeros(len(x), *x.shape[2:])
     )
-    monkeypatch.setitem(methods.ROWS, "gradient", count)
+    monkeypatch.setitem(methods.METHODS_AND_BASELINES, "gradient", count)
     board_of(Tiny(), pictures(2, 32), methods=["gradient"], threads=before + 1)
     board_of(Tiny(), pictures(2, 32), methods=["gradient"])
     assert seen == [before + 1, before] and torch.get_num_threads() == before
@@ -236,8 +236,8 @@ def test_one_picture_without_an_answer_does_not_cost_the_others_theirs():
 
 
 def test_maps_that_say_nothing_are_counted(monkeypatch):
-    zeros = methods.Row(lambda model, x, target, layer, generator: torch.zeros(len(x), *x.shape[2:]))
-    monkeypatch.setitem(methods.ROWS, "gradient", zeros)
+    zeros = methods.Method(lambda model, x, target, layer, generator: torch.zeros(len(x), *x.shape[2:]))
+    monkeypatch.setitem(methods.METHODS_AND_BASELINES, "gradient", zeros)
     board = board_of(Tiny(), pictures(3, 32), methods=["gradient"])
     assert board["gradient"]["mass"].isnan().all() and board["gradient"]["constant"].tolist() == [1, 1, 1]
     assert score_table(board).splitlines()[-1] == "| gradient | 0 | 0 | - | 14.1 ± 0.0 | 14.1 ± 0.0 | - | 3 | 3 |"
@@ -270,13 +270,13 @@ def test_a_method_that_is_broken_falls(monkeypatch):
     right = board_of(net.model, x, y, methods=["grad_cam", "Sobel"], **options)
     row = METHODS["grad_cam"]
     flipped = row._replace(maps=lambda *inputs: row.maps(*inputs).flip(1, 2))
-    monkeypatch.setitem(methods.ROWS, "grad_cam", flipped)
+    monkeypatch.setitem(methods.METHODS_AND_BASELINES, "grad_cam", flipped)
     wrong = board_of(net.model, x, y, methods=["grad_cam"], **options)
     for key in ("mass", "rank", "pointing"):
         assert right["grad_cam"][key].mean() > right["Sobel"][key].mean() + 0.1, key
         assert wrong["grad_cam"][key].mean() < right["grad_cam"][key].mean() - 0.2, key
     assert right["grad_cam"]["distractor"].mean() < 0.05
-    monkeypatch.setitem(methods.ROWS, "grad_cam", row)
+    monkeypatch.setitem(methods.METHODS_AND_BASELINES, "grad_cam", row)
     asked_other = board_of(net.model, x, torch.from_numpy(drawn.others), methods=["grad_cam"], **options)
     assert asked_other["grad_cam"]["distractor"].mean() > 0.2 > asked_other["grad_cam"]["mass"].mean()
 

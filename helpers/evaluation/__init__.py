@@ -6,7 +6,8 @@ NaN, never a number and never silence: :func:`interval` refuses NaN, :func:`cons
 What runs the network keeps the contract of the attribution methods: the model is left as it was, targets are settled
 once on the whole picture, ``chunk`` bounds the memory, and a batch is its pictures one by one.
 
-:func:`scoreboard` grades all methods of the course at once, here or on a cluster; :func:`score_table` writes its table.
+:func:`explain` makes the maps of any method of the course by its name, :func:`score_maps` scores them where the truth
+is known, :func:`score_table` puts many methods into one table.
 """
 
 from helpers.evaluation.baselines import absolute_input, centred_gaussian, random_maps, sobel

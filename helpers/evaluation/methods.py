@@ -1,4 +1,4 @@
-"""The rows of the scoreboard: every attribution method of the course, and the baselines, as one map a picture.
+"""Every attribution method of the course, and the baselines, each as one map a picture and under one name.
 
 What the methods return, [N, C, H, W] or the coarse map of a layer, becomes one map [N, H, W] in this way:
 
@@ -28,12 +28,14 @@ LRP = {"rule": "gamma"}
 Maps = Callable[[nn.Module, Tensor, Target, str | nn.Module, torch.Generator | None], Tensor]
 
 
-class Row(NamedTuple):
-    """A row of the scoreboard.
+class Method(NamedTuple):
+    """How a method makes its maps, and what a picture costs.
 
-    ``maps(model, x, target, layer, generator)`` returns [N, H, W]; ``forward`` and ``backward`` say how many passes a
-    picture costs: K is the number of the layer's maps that are not zero everywhere, "head" a pass through the layers
-    behind it alone; ``noisy`` rows draw from the generator.
+    Attributes:
+        maps: ``maps(model, x, target, layer, generator)`` returns [N, H, W].
+        forward, backward: how many passes through the network a picture costs: K is the number of the layer's maps that
+            are not zero everywhere, "head" a pass through the layers behind it alone.
+        noisy: whether it draws from the generator.
     """
 
     maps: Maps
@@ -42,39 +44,39 @@ class Row(NamedTuple):
     noisy: bool = False
 
 
-def _pixels(method: Callable, forward: str, backward: str, how: str, noisy: bool = False, **options) -> Row:
-    """Return the row of a method that gives one value for each channel of each pixel."""
+def _pixels(method: Callable, forward: str, backward: str, how: str, noisy: bool = False, **options) -> Method:
+    """Return a method that gives one value for each channel of each pixel."""
 
     def maps(model: nn.Module, x: Tensor, target: Target, layer: str, generator: torch.Generator | None) -> Tensor:
         drawn = {"generator": generator} if noisy else {}
         return attribution.pixel_map(method(model, x, target, **options, **drawn), how)
 
-    return Row(maps, forward, backward, noisy)
+    return Method(maps, forward, backward, noisy)
 
 
-def _picture(method: Callable, forward: str, backward: str, noisy: bool = False, **options) -> Row:
-    """Return the row of a method that gives one value for each pixel."""
+def _picture(method: Callable, forward: str, backward: str, noisy: bool = False, **options) -> Method:
+    """Return a method that gives one value for each pixel."""
 
     def maps(model: nn.Module, x: Tensor, target: Target, layer: str, generator: torch.Generator | None) -> Tensor:
         return method(model, x, target, **options, **({"generator": generator} if noisy else {}))
 
-    return Row(maps, forward, backward, noisy)
+    return Method(maps, forward, backward, noisy)
 
 
-def _coarse(method: Callable, forward: str, backward: str) -> Row:
-    """Return the row of a class activation map."""
+def _coarse(method: Callable, forward: str, backward: str) -> Method:
+    """Return a class activation map."""
 
     def maps(model: nn.Module, x: Tensor, target: Target, layer: str, generator: torch.Generator | None) -> Tensor:
         return attribution.upsample(method(model, x, target, layer=layer), x.shape[2:])
 
-    return Row(maps, forward, backward)
+    return Method(maps, forward, backward)
 
 
 def _guided_grad_cam(model: nn.Module, x: Tensor, target: Target, layer: str, generator: object) -> Tensor:
     return attribution.pixel_map(attribution.guided_grad_cam(model, x, target, layer=layer), "max_abs")
 
 
-METHODS: dict[str, Row] = {  # in the order of the lessons
+METHODS: dict[str, Method] = {  # in the order of the lessons
     "gradient": _pixels(attribution.gradient, "1", "1", "max_abs"),
     "gradient_x_input": _pixels(attribution.gradient_x_input, "1", "1", "sum"),
     "deconvnet": _pixels(attribution.deconvnet, "1", "1", "max_abs"),
@@ -94,20 +96,20 @@ METHODS: dict[str, Row] = {  # in the order of the lessons
     "hires_cam": _coarse(attribution.hires_cam, "1", "head"),
     "xgrad_cam": _coarse(attribution.xgrad_cam, "1", "head"),
     "layer_cam": _coarse(attribution.layer_cam, "1", "head"),
-    "guided_grad_cam": Row(_guided_grad_cam, "2", "1, head"),
+    "guided_grad_cam": Method(_guided_grad_cam, "2", "1, head"),
     "score_cam": _coarse(attribution.score_cam, "K + 4", "0"),
     "ablation_cam": _coarse(attribution.ablation_cam, "1, head K", "0"),
     "eigen_cam": _coarse(attribution.eigen_cam, "1", "0"),
     "full_grad": _picture(attribution.full_grad, "1", "1"),
     "lrp": _pixels(attribution.lrp, "3", "3", "sum", **LRP),
 }
-BASELINES: dict[str, Row] = {  # they never see the network
-    "random": Row(lambda model, x, target, layer, generator: random_maps(x, generator), noisy=True),
-    "centred Gaussian": Row(lambda model, x, target, layer, generator: centred_gaussian(x)),
-    "|x|": Row(lambda model, x, target, layer, generator: absolute_input(x)),
-    "Sobel": Row(lambda model, x, target, layer, generator: sobel(x)),
+BASELINES: dict[str, Method] = {  # they never see the network
+    "random": Method(lambda model, x, target, layer, generator: random_maps(x, generator), noisy=True),
+    "centred Gaussian": Method(lambda model, x, target, layer, generator: centred_gaussian(x)),
+    "|x|": Method(lambda model, x, target, layer, generator: absolute_input(x)),
+    "Sobel": Method(lambda model, x, target, layer, generator: sobel(x)),
 }
-ROWS = METHODS | BASELINES
+METHODS_AND_BASELINES = METHODS | BASELINES
 
 
 def explain(
@@ -119,11 +121,14 @@ def explain(
     layer: str | nn.Module,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the maps of a row of the scoreboard, in the picture's size.
+    """Return the maps of a method or baseline, by its name, in the picture's size.
 
     Args:
         name: of a method in ``METHODS`` or a baseline in ``BASELINES``; the baselines look at ``x`` alone.
-        model, x, target: as for :func:`helpers.attribution.gradient`.
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W], in the units that the network takes.
+        target: which score to explain: ``None`` for each picture's top class, a class number, one class number for
+            each picture [N], or a function of the logits that returns [N].
         layer: module or its name, for class activation maps.
         generator: source of the noise, on the CPU, of SmoothGrad, VarGrad, RISE and the random baseline; one with
             seed 0 unless given.
@@ -132,9 +137,17 @@ def explain(
         One map a picture, [N, H, W], detached, signed where the method is.
 
     Raises:
-        ValueError: no such row; or the network has no such map, as with ``cam`` and a head with a hidden layer.
+        ValueError: no such name; or the network has no such map, as with ``cam`` and a head with a hidden layer.
         TypeError, ValueError: what the method itself refuses.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> pool = torch.nn.AdaptiveAvgPool2d(1)
+    >>> head = pool, torch.nn.Flatten(), torch.nn.Linear(4, 5)
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), *head)
+    >>> evaluation.explain("grad_cam", net, torch.rand(2, 3, 8, 8), target=1, layer="1").shape
+    torch.Size([2, 8, 8])
     """
-    if name not in ROWS:
-        raise ValueError(f"The scoreboard has no row {name!r}; it has {', '.join(ROWS)}.")
-    return ROWS[name].maps(model, x, target, layer, generator)
+    if name not in METHODS_AND_BASELINES:
+        raise ValueError(f"There is no method {name!r}; there are {', '.join(METHODS_AND_BASELINES)}.")
+    return METHODS_AND_BASELINES[name].maps(model, x, target, layer, generator)

@@ -21,6 +21,13 @@ def check_maps(maps: Tensor, size: torch.Size | None = None) -> Tensor:
     Raises:
         TypeError: not a tensor.
         ValueError: another number of dimensions, empty, of another size, or with values that are NaN or infinite.
+
+    Returns:
+        The maps, detached, in float32 or float64.
+
+    >>> import torch
+    >>> check_maps(torch.zeros(2, 4, 4, dtype=torch.float16)).dtype
+    torch.float32
     """
     if not isinstance(maps, Tensor):
         raise TypeError(f"The maps must be a tensor, not {type(maps).__name__}; use torch.from_numpy.")
@@ -35,16 +42,31 @@ def check_maps(maps: Tensor, size: torch.Size | None = None) -> Tensor:
             f"The maps have shape {list(maps.shape)}, {list(size)} is needed: one map for each picture or "
             f"text, brought to its size with upsample(maps, {tuple(size[1:])})."
         )
-    if not torch.isfinite(maps).all():
-        raise ValueError("The maps hold NaN or infinite values; look at where they were divided.")
+    finite = torch.isfinite(maps.flatten(1)).all(1)
+    if not finite.all():
+        raise ValueError(
+            f"The maps hold NaN or infinite values, the first in map {int((~finite).nonzero()[0])}; look at where they "
+            "were divided."
+        )
     return maps.detach().to(torch.promote_types(maps.dtype, torch.float32))  # a sum of halves would overflow
 
 
 def constant(maps: Tensor) -> Tensor:
     """Return which maps [N, H, W] have one value everywhere and so say nothing, bool [N]: state their number.
 
+    Args:
+        maps: [N, H, W], or [N, L] for texts.
+
+    Returns:
+        bool [N].
+
     Raises:
         TypeError, ValueError: maps that cannot be graded.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> evaluation.constant(torch.tensor([[[1.0, 1.0]], [[1.0, 2.0]]]))
+    tensor([ True, False])
     """
     flat = check_maps(maps).flatten(1)
     return flat.amax(1) == flat.amin(1)
@@ -66,6 +88,13 @@ def mass_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
 
     Raises:
         TypeError, ValueError: maps or masks that cannot be graded; the message names the cure.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> maps = torch.tensor([[[3.0, 1.0], [0.0, -4.0]]])
+    >>> masks = torch.tensor([[[True, False], [False, False]]])
+    >>> evaluation.mass_accuracy(maps, masks)
+    tensor([0.7500])
     """
     maps, masks = _checked(maps, masks)
     positive = maps.relu()
@@ -81,13 +110,21 @@ def rank_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
     constant map has the mask's own share of the picture, what a guess has.
 
     Args:
-        maps, masks: as for :func:`mass_accuracy`.
+        maps: signed, [N, H, W], or [N, L] for texts.
+        masks: bool, of the maps' shape, each with a pixel at least.
 
     Returns:
         Shares from 0 to 1, [N].
 
     Raises:
-        TypeError, ValueError: as for :func:`mass_accuracy`.
+        TypeError, ValueError: maps or masks that cannot be graded; the message names the cure.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> maps = torch.tensor([[[3.0, 1.0], [0.0, -4.0]]])
+    >>> masks = torch.tensor([[[True, False], [False, False]]])
+    >>> evaluation.rank_accuracy(maps, masks)
+    tensor([1.])
     """
     maps, masks = _checked(maps, masks)
     size = masks.sum(1)
@@ -104,13 +141,21 @@ def pointing(maps: Tensor, masks: Tensor) -> Tensor:
     the mask's own share of the picture, what a guess has. An outline is hard to point at: fill its mask.
 
     Args:
-        maps, masks: as for :func:`mass_accuracy`.
+        maps: signed, [N, H, W], or [N, L] for texts.
+        masks: bool, of the maps' shape, each with a pixel at least.
 
     Returns:
         0, 1, or between for ties, [N].
 
     Raises:
-        TypeError, ValueError: as for :func:`mass_accuracy`.
+        TypeError, ValueError: maps or masks that cannot be graded; the message names the cure.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> maps = torch.tensor([[[3.0, 1.0], [0.0, -4.0]]])
+    >>> masks = torch.tensor([[[True, False], [False, False]]])
+    >>> evaluation.pointing(maps, masks)
+    tensor([1.])
     """
     maps, masks = _checked(maps, masks)
     highest = maps == maps.amax(1, keepdim=True)
@@ -126,10 +171,16 @@ def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
         a, b: maps [N, H, W] of the same pictures, or [N, L] of the same texts.
 
     Returns:
-        [N]; NaN where one of the two maps is constant: it has no order.
+        [N], from -1 to 1; NaN where one of the two maps is constant: it has no order.
 
     Raises:
         TypeError, ValueError: maps that cannot be compared.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> a = torch.tensor([[[1.0, 2.0], [3.0, 9.0]]])
+    >>> evaluation.rank_correlation(a, -a).round(decimals=3)
+    tensor([-1.])
     """
     a = check_maps(a)
     b = check_maps(b, a.shape).to(a)
@@ -158,6 +209,12 @@ def interval(values: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: fewer than two values, or NaN among them.
+
+    >>> import torch
+    >>> from helpers import evaluation
+    >>> mean, half = evaluation.interval(torch.tensor([0.4, 0.5, 0.6]))
+    >>> f"{mean:.2f} ± {half:.2f}"
+    '0.50 ± 0.25'
     """
     values = torch.as_tensor(values).detach()
     values = values.to(torch.promote_types(values.dtype, torch.float32))
@@ -194,8 +251,20 @@ def hull(mask: np.ndarray) -> np.ndarray:
 
     A ring has a hole where a coarse map peaks: its hull is the fairer target.
 
+    Args:
+        mask: bool, or numbers of which all but 0 count, [H, W] or [N, H, W].
+
+    Returns:
+        bool, in the shape of the mask.
+
     Raises:
         ValueError: the mask has neither two nor three dimensions.
+
+    >>> import numpy as np
+    >>> from helpers import evaluation
+    >>> ring = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]])
+    >>> bool(evaluation.hull(ring).all())
+    True
     """
     mask = np.asarray(mask, dtype=bool)
     if mask.ndim not in (2, 3):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, autograd, nn
 from tqdm.auto import tqdm
 
-from helpers.attribution._common import check_pictures, explaining, run
+from helpers.attribution._common import check_pictures, explaining, run, wide
 from helpers.hooks import run_to
 from helpers.synthesis.objectives import Objective, total_variation
 from helpers.synthesis.spaces import Bounds, View, blurred, limits, space_of
@@ -43,15 +43,18 @@ def maximise(
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> Ascent:
-    """Return pictures that a unit of the network responds to as strongly as a constrained ascent can make it.
+    r"""Return pictures that a unit of the network responds to as strongly as a constrained ascent can make it.
 
-    Erhan, Bengio, Courville and Vincent (2009); with regularisers after Simonyan et al. (2014: l2), Yosinski et al.
-    (2015: blur, clipping), Mahendran and Vedaldi (2015: total variation) and Olah et al. (2017: views, Fourier space).
-    One Adam from the first step to the last; one forward and one backward pass a step for all pictures together, as
-    far as the layer. A batch gives what its pictures give one by one.
+    .. math:: \max_x \; s(f(x)) - l_1 \, \mathrm{mean} |x| - l_2 \, \mathrm{mean} \, x^2 - v \, TV(x)
+
+    where f gives what the layer gives and s is the objective. Erhan, Bengio, Courville and Vincent (2009); with
+    regularisers after Simonyan et al. (2014: l2), Yosinski et al. (2015: blur, clipping), Mahendran and Vedaldi (2015:
+    total variation) and Olah et al. (2017: views, Fourier space). One Adam from the first step to the last; one forward
+    and one backward pass a step for all pictures together, as far as the layer. A batch gives what its pictures give
+    one by one.
 
     Args:
-        model: any network; any mode, frozen or not, left as it was.
+        model: any network that takes pictures [N, C, H, W]; any mode, frozen or not, left as it was.
         objective: takes the layer's output and returns one score a picture, [N], to be made large.
         start: pictures to start from, [N, C, H, W], in the units that the network takes; see `noise`.
         layer: module or name of the layer that the objective is about; the network's own output unless given.
@@ -62,16 +65,27 @@ def maximise(
         l1, l2: weights of mean |x| and of mean x^2, which pull towards a value of zero.
         variation: weight of the total variation over height and width.
         blur: sigma in pixels of a Gaussian blur of the picture itself after each ``every`` steps.
-        every: see blur.
+        every: how many steps lie between one blur and the next.
         clip: the largest norm that a picture's gradient keeps; longer ones are shortened to it. Adam divides by the
             size of past gradients, so that what is felt is a change of their length, not the length.
         view: how the network sees the picture at each step, such as `random_view(shift=4)`.
         generator: source of chance of the views, on the CPU; one with seed 0 unless given.
         on_step: called at each step with its number, the scores [N] and the pictures as they were before the step.
 
+    Returns:
+        An `Ascent`: pictures [N, C, H, W], and scores [steps + 1, N], both detached.
+
     Raises:
         TypeError, ValueError: input that cannot be used, with the cure; an objective that does not return [N], or
-            has no slope at the start.
+            has no slope at the start in a picture, which is named.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5))
+    >>> start = synthesis.noise(1, (3, 4, 4))
+    >>> images, values = synthesis.maximise(net, synthesis.logit(2), start, steps=20)
+    >>> images.shape, bool(values[-1] > values[0])
+    (torch.Size([1, 3, 4, 4]), True)
     """
     if blur and space != "pixels":
         raise ValueError("Blur works on pixels, and in the Fourier space fine detail is slow anyway: use one of them.")
@@ -113,7 +127,21 @@ def maximise(
 
 @contextmanager
 def reading(model: nn.Module, layer: str | nn.Module | None) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Inside the block, a function from pictures to what the layer gives, or the logits if there is no layer."""
+    """Inside the block, a function from pictures to what the layer gives, or the logits if there is no layer.
+
+    Args:
+        model: any network, inside an `explaining` block.
+        layer: module or its name, or None.
+
+    Raises:
+        ValueError: the model has no such layer, or never calls it.
+
+    >>> import torch
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> with reading(net, "0") as read:
+    ...     read(torch.rand(2, 3, 5, 5)).shape
+    torch.Size([2, 4, 3, 3])
+    """
     if layer is None:
         yield lambda x: run(model, x)
     else:
@@ -135,20 +163,43 @@ def descend(
 ) -> Tensor:
     """Return pictures [N, C, H, W] after so many steps of one Adam, inside an `explaining` block.
 
-    ``loss(x, step)`` gives one number a picture, [N]; ``change(u, step)`` may change the coordinates after a step.
+    Args:
+        loss: ``loss(x, step)`` gives one number a picture, [N], which is made small.
+        start: pictures to start from, [N, C, H, W].
+        bounds: values of black and of white, which the pictures stay between.
+        space: "pixels" or "fourier".
+        steps: how many.
+        rate: Adam's, as a share of the way from black to white.
+        clip: the largest norm that a picture's gradient keeps; no limit unless given.
+        change: ``change(u, step)`` may change the coordinates in place after a step.
+        what: what the progress bar is called.
+
+    Returns:
+        Pictures [N, C, H, W], detached, in the precision of ``start``. In between they are kept in float32 at least:
+        half precision would swallow small steps.
 
     Raises:
         ValueError: steps, rate or bounds that make no sense, a loss without slope at the first step.
+
+    >>> import torch
+    >>> start = torch.full((1, 1, 2, 2), 0.5)
+    >>> found = descend(lambda x, step: x.square().sum((1, 2, 3)), start, (0.0, 1.0), "pixels", 50, 0.05, what="down")
+    >>> bool((found < 0.1).all())
+    True
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1 or not rate > 0:
         raise ValueError(f"Got steps {steps!r} and rate {rate!r}; give a whole number from 1, and a rate above 0.")
     x = check_pictures(start)
-    low, way = limits(x, bounds)
+    low, way = limits(wide(x), bounds)
     coordinates = space_of(space, x.shape[2:])
-    v = coordinates.encode(((x - low) / way).clamp(0, 1)).requires_grad_()
+    v = coordinates.encode(((wide(x) - low) / way).clamp(0, 1)).requires_grad_()
+
+    def pictures() -> Tensor:
+        return (low + way * coordinates.decode(v)).to(x.dtype)
+
     adam = torch.optim.Adam([v], lr=rate)
     for step in tqdm(range(steps), desc=what, delay=2, leave=False):
-        v.grad = slope(loss(low + way * coordinates.decode(v), step), v, needed=step == 0)
+        v.grad = slope(loss(pictures(), step), v, needed=step == 0)
         with torch.no_grad():
             if clip is not None:
                 norm = v.grad.flatten(1).norm(dim=1).view(-1, *[1] * (v.dim() - 1))
@@ -156,21 +207,35 @@ def descend(
             adam.step()
             coordinates.project(v)
             change(v, step)
-    return (low + way * coordinates.decode(v)).detach()
+    return pictures().detach()
 
 
 def slope(values: Tensor, x: Tensor, *, needed: bool = True) -> Tensor:
-    """Return the gradient of the sum of ``values`` [N] with respect to ``x`` [N, ...], and keep the graph.
+    """Return the gradient of the sum of ``values`` with respect to ``x``.
+
+    Args:
+        values: one number for each picture, [N].
+        x: what they depend on, [N, ...].
+        needed: whether a gradient of zeros is an error. Then the graph is kept for one more backward pass.
+
+    Returns:
+        In the shape of ``x``.
 
     Raises:
         ValueError: the values do not depend on the pictures; where it is ``needed``, a gradient that is zero.
+
+    >>> import torch
+    >>> x = torch.tensor([[1.0, 2.0]], requires_grad=True)
+    >>> slope(x.square().sum(1), x)
+    tensor([[2., 4.]])
     """
     if not values.requires_grad:
         raise ValueError("The objective does not depend on the picture: is there a detach() or a no_grad in it?")
     (gradient,) = autograd.grad(values.sum(), x, retain_graph=needed)
-    if needed and not gradient.flatten(1).any(1).all():
+    flat = ~gradient.flatten(1).any(1)
+    if needed and flat.any():
         raise ValueError(
-            "The objective has no slope at the start, as a unit behind a ReLU that is off: start from other noise, or "
-            "ask the layer before the ReLU."
+            f"The objective has no slope at the start in picture {int(flat.nonzero()[0])}, as of a unit behind a ReLU "
+            "that is off: start from other noise, or ask the layer before the ReLU."
         )
     return gradient

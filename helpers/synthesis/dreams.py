@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, autograd, nn
 from tqdm.auto import tqdm
 
-from helpers.attribution._common import check_pictures, explaining
+from helpers.attribution._common import check_pictures, explaining, wide
 from helpers.synthesis.ascent import OnStep, reading
 from helpers.synthesis.objectives import Objective, energy
 from helpers.synthesis.spaces import Bounds, limits
@@ -55,18 +55,28 @@ def deep_dream(
 
     Raises:
         TypeError, ValueError: input that cannot be used; a smallest picture that is too small for the network; an
-            objective that does not return [N], or has no slope in a picture at any step.
+            objective that does not return [N], or has no slope in a picture at any step; the picture is named.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> x = torch.rand(1, 3, 16, 16)
+    >>> dream = synthesis.deep_dream(net, x, layer="0", octaves=2, steps=2)
+    >>> dream.shape, bool((dream != x).any())
+    (torch.Size([1, 3, 16, 16]), True)
     """
     if min(octaves, steps) < 1 or ratio <= 1 or rate <= 0 or shift < 0:
         raise ValueError("octaves and steps are 1 or more, ratio is above 1, rate above 0, shift 0 or more.")
     generator = generator or torch.Generator().manual_seed(0)
     with explaining(model), reading(model, layer) as read:
         x = check_pictures(x)
+        kind = x.dtype
+        x = wide(x)  # half precision would swallow small steps; the network sees its own
         low, way = limits(x, bounds)
         photograph = ((x - low) / way).clamp(0, 1)
         sizes = [[max(1, round(side / ratio**k)) for side in x.shape[2:]] for k in reversed(range(octaves))]
         change = torch.zeros_like(_resized(photograph, sizes[0]))
-        _check_smallest(read, low + way * _resized(photograph, sizes[0]), x)
+        _check_smallest(read, (low + way * _resized(photograph, sizes[0])).to(kind), x.to(kind))
         moved = torch.zeros(len(x), 1, 1, 1, dtype=torch.bool, device=x.device)
         with tqdm(total=octaves * steps, desc="dream", delay=2, leave=False) as bar:
             for number, size in enumerate(sizes):
@@ -76,11 +86,11 @@ def deep_dream(
                     reach = min(shift, *size)
                     shifts = torch.randint(-reach, reach + 1, (2,), generator=generator).tolist()
                     u.requires_grad_()
-                    scores = objective(read(low + way * u.roll(shifts, (2, 3))))
+                    scores = objective(read((low + way * u.roll(shifts, (2, 3))).to(kind)))
                     if not isinstance(scores, Tensor) or scores.shape != x.shape[:1]:
                         raise ValueError(f"The objective must return one score for each picture, shape [{len(x)}].")
                     if on_step is not None:
-                        on_step(step, scores.detach(), (low + way * u).detach())
+                        on_step(step, scores.detach(), (low + way * u).detach().to(kind))
                     slope = _slope(scores, u)
                     spread = slope.std((1, 2, 3), keepdim=True)
                     moved |= spread > 0  # a unit that is off at one size may wake up at the next
@@ -88,8 +98,11 @@ def deep_dream(
                     bar.update()
                 change = u - base
         if not moved.all():
-            raise ValueError("The objective has no slope in a picture, as of a unit that is off: choose another unit.")
-        return low + way * u
+            number = int((~moved.flatten()).nonzero()[0])
+            raise ValueError(
+                f"The objective has no slope in picture {number}, as of a unit that is off: choose another unit."
+            )
+        return (low + way * u).to(kind)
 
 
 def _slope(scores: Tensor, u: Tensor) -> Tensor:
@@ -111,4 +124,4 @@ def _check_smallest(read: Callable[[Tensor], Tensor], smallest: Tensor, whole: T
 
 
 def _resized(x: Tensor, size: list[int]) -> Tensor:
-    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False).contiguous()

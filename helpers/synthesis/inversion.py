@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from helpers.attribution._common import check_pictures, explaining
+from helpers.attribution._common import check_pictures, explaining, wide
 from helpers.synthesis.ascent import OnStep, descend, reading
 from helpers.synthesis.objectives import total_variation
 from helpers.synthesis.spaces import Bounds, limits, noise
@@ -19,7 +19,24 @@ class Inversion(NamedTuple):
 
 
 def inversion_error(output: Tensor, wanted: Tensor) -> Tensor:
-    """Return ``|output - wanted|^2 / |wanted|^2`` for each picture, [N]; 0 is perfect, 1 is what zeros would get."""
+    """Return ``|output - wanted|^2 / |wanted|^2`` for each picture, [N]; 0 is perfect, 1 is what zeros would get.
+
+    Args:
+        output: what a layer gives, [N, ...].
+        wanted: what it is to give, in the same shape.
+
+    Returns:
+        [N], in float32 at least; NaN or infinite where ``wanted`` is zero everywhere.
+
+    Raises:
+        RuntimeError: two shapes that do not fit, in PyTorch's words.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> synthesis.inversion_error(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0]]))
+    tensor([4.])
+    """
+    output, wanted = wide(output), wide(wanted)
     return (output - wanted).flatten(1).square().sum(1) / wanted.flatten(1).square().sum(1)
 
 
@@ -39,28 +56,41 @@ def invert(
     generator: torch.Generator | None = None,
     on_step: OnStep | None = None,
 ) -> Inversion:
-    """Return pictures for which a layer gives nearly what it gives for ``x`` (Mahendran and Vedaldi, 2015).
+    r"""Return pictures for which a layer gives nearly what it gives for ``x`` (Mahendran and Vedaldi, 2015).
 
-    The minimum over x' of ``|f(x') - f(x)|^2 / |f(x)|^2 + norm * mean |x'|^power + variation * TV(x')``, by one Adam.
-    The norm counts from grey, in half the way from black to white; TV runs over height and width, of values from 0 to
-    1. Costs one forward and one backward pass a step, as far as the layer, for all pictures together.
+    .. math:: \min_{x'} \frac{|f(x') - f(x)|^2}{|f(x)|^2} + n \, \mathrm{mean} |x'|^p + v \, TV(x')
+
+    by one Adam, where n is ``norm``, p is ``power`` and v is ``variation``. The norm counts from grey, in half the way
+    from black to white; TV runs over height and width, of values from 0 to 1. Costs one forward and one backward pass a
+    step, as far as the layer, for all pictures together.
 
     Args:
-        model: any network; any mode, frozen or not, left as it was.
+        model: any network that takes pictures [N, C, H, W]; any mode, frozen or not, left as it was.
         x: pictures [N, C, H, W], in the units that the network takes.
         layer: module or name of the layer whose output is known.
         bounds: values of black and of white, numbers or tensors that broadcast to the pictures, which stay between.
         space: "pixels", or "fourier".
         start: pictures to start from; a little noise on grey unless given.
-        steps, rate: of Adam; the rate is a share of the way from black to white.
+        steps: how many.
+        rate: Adam's, as a share of the way from black to white.
         norm: weight of the norm, which holds values away from black and white.
         power: of the norm; 6 leaves small values alone.
         variation: weight of the total variation, which prefers broad areas.
         generator: draws the noise to start from, on the CPU; one with seed 0 unless given.
         on_step: called at each step with its number, the errors [N] and the pictures before the step.
 
+    Returns:
+        An `Inversion`: pictures [N, C, H, W], and errors [steps + 1, N], both detached.
+
     Raises:
         TypeError, ValueError: input that cannot be used, a layer that gives zeros only; with the cure.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
+    >>> images, errors = synthesis.invert(net, torch.rand(1, 3, 6, 6), layer="0", steps=20)
+    >>> images.shape, bool(errors[-1] < errors[0])
+    (torch.Size([1, 3, 6, 6]), True)
     """
     if min(norm, variation) < 0 or power < 1:
         raise ValueError(f"Got norm {norm}, variation {variation}, power {power}; give 0 or more, a power from 1.")
@@ -70,9 +100,11 @@ def invert(
         low, way = limits(x, bounds)
         with torch.no_grad():
             wanted = read(x)
-        if not wanted.flatten(1).any(1).all():
+        dead = ~wanted.flatten(1).any(1)
+        if dead.any():
             raise ValueError(
-                "This layer gives zeros only for a picture, which leaves nothing to go by: choose another."
+                f"This layer gives zeros only for picture {int(dead.nonzero()[0])}, which leaves nothing to go by: "
+                "choose another."
             )
         if start is None:
             start = low + way * noise(len(x), tuple(x.shape[1:]), generator=generator).to(x)
@@ -85,7 +117,7 @@ def invert(
             errors.append(error.detach())
             if on_step is not None:
                 on_step(step, errors[-1], guess.detach().clone())
-            u = (guess - low) / way
+            u = wide((guess - low) / way)
             loss = error + norm * (2 * u - 1).abs().pow(power).mean((1, 2, 3)) if norm else error
             return loss + variation * total_variation(u) if variation else loss
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from helpers.attribution._common import wide
+
 Objective = Callable[[Tensor], Tensor]
 Numbers = int | Sequence[int] | Tensor
 
@@ -16,7 +18,18 @@ def channel(number: Numbers) -> Objective:
     """Return the objective "the mean of a channel over its map".
 
     Args:
-        number: the channel, or one for each picture.
+        number: the channel, or one for each picture (a list, an array or a tensor).
+
+    Returns:
+        A function of maps [N, K, h, w] that returns [N].
+
+    Raises:
+        TypeError, ValueError: numbers that are no channels; later, an output that is no maps.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> synthesis.channel(1)(torch.tensor([[[[5.0, 5.0]], [[1.0, 3.0]]]]))
+    tensor([2.])
     """
 
     def mean_of_channel(output: Tensor) -> Tensor:
@@ -30,8 +43,20 @@ def neuron(number: Numbers, row: int | None = None, column: int | None = None) -
     """Return the objective "one value of a channel", in the middle of its map unless a place is given.
 
     Args:
-        number: the channel, or one for each picture.
-        row, column: the place on the map.
+        number: the channel, or one for each picture (a list, an array or a tensor).
+        row: of the place on the map, from the top; the middle unless given.
+        column: of the place on the map, from the left; the middle unless given.
+
+    Returns:
+        A function of maps [N, K, h, w] that returns [N].
+
+    Raises:
+        TypeError, ValueError: numbers that are no channels, a place outside; later, an output that is no maps.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> synthesis.neuron(0, row=0, column=1)(torch.tensor([[[[1.0, 3.0]]]]))
+    tensor([3.])
     """
 
     def one_value(output: Tensor) -> Tensor:
@@ -51,7 +76,18 @@ def logit(number: Numbers) -> Objective:
     A softmax would also rise where the other classes fall, and has no slope once it is near 1 (Simonyan et al., 2014).
 
     Args:
-        number: the class, or one for each picture.
+        number: the class, or one for each picture (a list, an array or a tensor).
+
+    Returns:
+        A function of logits [N, classes] that returns [N].
+
+    Raises:
+        TypeError, ValueError: numbers that are no classes; later, an output that is no logits.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> synthesis.logit([0, 2])(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+    tensor([1., 6.])
     """
 
     def score_of_class(output: Tensor) -> Tensor:
@@ -63,8 +99,23 @@ def logit(number: Numbers) -> Objective:
 
 
 def energy(output: Tensor) -> Tensor:
-    """Return the mean square of what a layer gives, [N]: whatever it sees, more of it (Mordvintsev et al., 2015)."""
-    return output.flatten(1).square().mean(1)
+    """Return the mean square of what a layer gives, [N]: whatever it sees, more of it (Mordvintsev et al., 2015).
+
+    Args:
+        output: [N, ...].
+
+    Returns:
+        [N], in float32 at least.
+
+    Raises:
+        IndexError: a tensor of one dimension or none.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> synthesis.energy(torch.tensor([[1.0, 3.0]]))
+    tensor([5.])
+    """
+    return wide(output).flatten(1).square().mean(1)
 
 
 def total_variation(x: Tensor, power: float = 2.0) -> Tensor:
@@ -78,11 +129,21 @@ def total_variation(x: Tensor, power: float = 2.0) -> Tensor:
         x: pictures [N, C, H, W], at least two pixels in either direction.
         power: 1 lets edges stand and has no slope where a picture is flat, 2 prefers many small steps to a large one.
 
+    Returns:
+        [N], in float32 at least.
+
     Raises:
         ValueError: pictures of another shape.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> stripes = torch.tensor([0.0, 1.0]).repeat(1, 1, 4, 2)
+    >>> synthesis.total_variation(stripes), synthesis.total_variation(stripes.mT)
+    (tensor([1.]), tensor([1.]))
     """
     if x.dim() != 4 or min(x.shape[2:]) < 2:
         raise ValueError(f"Total variation needs pictures [N, C, H, W] of two pixels or more, not {list(x.shape)}.")
+    x = wide(x)
     here = x[:, :, :-1, :-1]
     down, right = x[:, :, 1:, :-1] - here, x[:, :, :-1, 1:] - here
     squares = down.square() + right.square()
@@ -98,11 +159,23 @@ def high_frequencies(x: Tensor, above: float = 0.25) -> Tensor:
         x: pictures [N, C, H, W].
         above: fine is what repeats more often than this, in cycles per pixel; 0.5 is one pixel on, one off.
 
+    Returns:
+        [N], in float32 at least.
+
     Raises:
         ValueError: a picture of one colour, which has no variance.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> stripes = torch.tensor([0.0, 1.0]).repeat(1, 1, 4, 2)
+    >>> synthesis.high_frequencies(stripes)
+    tensor([1.])
     """
-    if (x.amax((2, 3)) == x.amin((2, 3))).all(1).any():
-        raise ValueError("A picture has one colour, so it has no detail to take a share of; give another.")
+    x = wide(x)
+    plain = (x.amax((2, 3)) == x.amin((2, 3))).all(1)
+    if plain.any():
+        number = int(plain.nonzero()[0])
+        raise ValueError(f"Picture {number} has one colour, so it has no detail to take a share of; give another.")
     power = torch.fft.fft2(x).abs().square()
     power[..., 0, 0] = 0  # the mean
     down, right = (torch.fft.fftfreq(side, device=x.device) for side in x.shape[2:])

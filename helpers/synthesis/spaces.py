@@ -32,6 +32,18 @@ def noise(
         bounds: the values of black and of white in the units that the network takes; grey lies half way.
         level: standard deviation, as a share of the way from black to white.
         generator: draws the noise, on the CPU; one with seed 0 unless given.
+
+    Returns:
+        float32 [count, C, H, W], on the CPU.
+
+    Raises:
+        RuntimeError: bounds that do not broadcast to a picture, in PyTorch's words.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> start = synthesis.noise(2, (3, 8, 8))
+    >>> start.shape, bool((start[0] == start[1]).all())
+    (torch.Size([2, 3, 8, 8]), True)
     """
     generator = generator or torch.Generator().manual_seed(0)
     one = (0.5 + level * torch.randn(1, *size, generator=generator)).clamp(0, 1)
@@ -42,8 +54,16 @@ def noise(
 def limits(x: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor]:
     """Return black, and white less black, as tensors that broadcast to ``x``.
 
+    Args:
+        x: pictures [N, C, H, W].
+        bounds: values of black and of white, numbers or tensors that broadcast to the pictures.
+
     Raises:
         ValueError: two bounds that do not fit the pictures, or of which the first is not the smaller one.
+
+    >>> import torch
+    >>> limits(torch.rand(1, 3, 2, 2), (-1.0, 1.0))
+    (tensor(-1.), tensor(2.))
     """
     try:
         low, high = (torch.as_tensor(bound).detach().clone().to(x) for bound in bounds)
@@ -72,8 +92,17 @@ def space_of(name: str, size: torch.Size) -> Space:
     pixels. Of three colours, light moves more than hue, for the same reason. A sigmoid keeps the values between 0 and
     1, where pixels are cut off.
 
+    Args:
+        name: "pixels" or "fourier".
+        size: of the pictures, (H, W).
+
     Raises:
         ValueError: another name.
+
+    >>> import torch
+    >>> x, space = torch.rand(1, 3, 4, 6) * 0.9 + 0.05, space_of("fourier", (4, 6))
+    >>> torch.allclose(space.decode(space.encode(x)), x, atol=1e-4)
+    True
     """
     if name == "pixels":
         return Space(torch.clone, lambda v: v, lambda v: v.clamp_(0, 1))
@@ -90,7 +119,8 @@ def space_of(name: str, size: torch.Size) -> Space:
 
     def decode(v: Tensor) -> Tensor:
         waves = torch.view_as_complex(v * step.to(v))
-        return _mixed(torch.fft.irfft2(waves, s=(height, width), norm="ortho"), STRENGTHS[:, None] * hues).sigmoid()
+        u = _mixed(torch.fft.irfft2(waves, s=(height, width), norm="ortho"), STRENGTHS[:, None] * hues).sigmoid()
+        return u.contiguous()  # the sum over colours leaves a layout that a network with x.view() would stumble over
 
     return Space(encode, decode, lambda v: v)
 
@@ -110,8 +140,18 @@ def random_view(shift: int = 0, turn: float = 0.0, zoom: float = 1.0) -> View:
         turn: up to so many degrees either way.
         zoom: up to so many times larger or smaller, 1 or more.
 
+    Returns:
+        A function of pictures [N, C, H, W] and a generator on the CPU, to pictures of the same shape.
+
     Raises:
         ValueError: a shift or a turn below 0, a zoom below 1.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> view = synthesis.random_view(shift=2)
+    >>> x = torch.rand(1, 3, 8, 8)
+    >>> bool(view(x, torch.Generator().manual_seed(0)).sum().isclose(x.sum()))  # nothing is lost
+    True
     """
     if shift < 0 or turn < 0 or zoom < 1:
         raise ValueError(f"Got shift {shift}, turn {turn}, zoom {zoom}; give 0 or more, 0 or more, 1 or more.")
@@ -127,13 +167,25 @@ def random_view(shift: int = 0, turn: float = 0.0, zoom: float = 1.0) -> View:
         rows = [angle.cos(), -angle.sin() * aspect, 0], [angle.sin() / aspect, angle.cos(), 0]
         matrix = torch.tensor(rows, dtype=x.dtype, device=x.device) / size.item()
         grid = F.affine_grid(matrix.expand(len(x), 2, 3), x.shape, align_corners=False)
-        return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+        return F.grid_sample(x, grid, padding_mode="reflection", align_corners=False).contiguous()
 
     return view
 
 
 def blurred(x: Tensor, sigma: float) -> Tensor:
-    """Return pictures [N, C, H, W] blurred by a Gaussian of ``sigma`` pixels, mirrored at the border."""
+    """Return pictures blurred by a Gaussian, mirrored at the border.
+
+    Args:
+        x: pictures [N, C, H, W].
+        sigma: standard deviation in pixels, above 0.
+
+    Returns:
+        In the shape of ``x``.
+
+    >>> import torch
+    >>> blurred(torch.ones(1, 3, 6, 6), 1.0).allclose(torch.ones(1, 3, 6, 6))
+    True
+    """
     reach = min(max(1, round(3 * sigma)), min(x.shape[2:]) - 1)
     weights = torch.exp(-torch.arange(-reach, reach + 1, dtype=x.dtype, device=x.device).square() / (2 * sigma**2))
     weights = (weights / weights.sum()).expand(x.shape[1], 1, -1)

@@ -29,6 +29,7 @@ from helpers.data import shapes
 from helpers.data.planted_cues import planted
 from helpers.models import load_classifier
 from tools.scoreboard.cluster import connected
+from tools.scoreboard.scoreboard import scoreboard
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,7 +65,7 @@ def run(job: Job, client: "Client | None" = None) -> dict[str, dict[str, np.ndar
     x, target = shapes.preprocess(drawn.images), torch.from_numpy(target)
     options = {"layer": reader.layer, "seed": job.seed, "client": client, "threads": 1, "folder": LOOK / "parts"}
     with watching(lambda *step: None):  # without the bars of single methods
-        board = evaluation.scoreboard(reader.model, x, target, truth, distractors, **options)
+        board = scoreboard(reader.model, x, target, truth, distractors, **options)
     return {name: {key: values.numpy() for key, values in grades.items()} for name, grades in board.items()}
 
 

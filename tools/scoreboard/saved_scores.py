@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from helpers.attribution._common import score
 from helpers.evaluation.localisation import Scores
-from helpers.evaluation.methods import ROWS
+from helpers.evaluation.methods import METHODS_AND_BASELINES
 from tools.scoreboard.work_units import Asked, Unit
 
 PLAIN = (str, int, float, type(None))
@@ -74,7 +74,7 @@ def _names(asked: Asked, logits: Tensor, units: list[Unit]) -> dict[Unit, str]:
     chunks = {span: _hash(*(tensor[slice(*span)] for tensor in each)) for span in {unit[1:] for unit in units}}
     names = {}
     for unit in units:
-        _, *passes = ROWS[unit.row]
+        _, *passes = METHODS_AND_BASELINES[unit.row]
         key = _hash(common, *unit, *passes, chunks[unit[1:]])
         names[unit] = f"{re.sub(r'[^a-zA-Z]+', '_', unit.row).strip('_')}_{unit.first}_{key}.json"
     return names

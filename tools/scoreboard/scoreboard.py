@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from helpers.attribution._common import Target, check_pictures, explaining, run, score, settle
 from helpers.evaluation import SCORE_NAMES, score_maps
 from helpers.evaluation.localisation import Masks, Scores, outlined
-from helpers.evaluation.methods import ROWS
+from helpers.evaluation.methods import METHODS_AND_BASELINES
 from helpers.hooks import find_layer
 from tools.scoreboard import cluster, saved_scores, work_units
 
@@ -69,9 +69,9 @@ def scoreboard(
         ImportError: a client is given, and dask.distributed is not installed.
         RuntimeError: the cluster has no workers, lost them again and again, or has another torch or another course.
     """
-    names = list(dict.fromkeys(ROWS if methods is None else methods))
-    if unknown := [name for name in names if name not in ROWS]:
-        raise ValueError(f"The scoreboard has no row {unknown[0]!r}; it has {', '.join(ROWS)}.")
+    names = list(dict.fromkeys(METHODS_AND_BASELINES if methods is None else methods))
+    if unknown := [name for name in names if name not in METHODS_AND_BASELINES]:
+        raise ValueError(f"The scoreboard has no row {unknown[0]!r}; it has {', '.join(METHODS_AND_BASELINES)}.")
     seed = _whole("seed", seed, 0)
     threads = torch.get_num_threads() if threads is None else _whole("threads", threads, 1)
     if client is not None:

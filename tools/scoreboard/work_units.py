@@ -18,7 +18,7 @@ from helpers.attribution._common import Target, of_rows
 from helpers.course import ROOT
 from helpers.evaluation import SCORE_NAMES, explain, score_maps
 from helpers.evaluation.localisation import Scores
-from helpers.evaluation.methods import ROWS
+from helpers.evaluation.methods import METHODS_AND_BASELINES
 
 BATCH = 25  # pictures of a unit, which go through the network at once; a batch is its pictures one by one
 
@@ -105,7 +105,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 def _maps(asked: Asked, unit: Unit) -> Tensor:
     """Return the maps [n, H, W] of a unit on the CPU, NaN for the pictures that the row has no map of."""
-    noisy, count = ROWS[unit.row].noisy, unit.last - unit.first
+    noisy, count = METHODS_AND_BASELINES[unit.row].noisy, unit.last - unit.first
     result = torch.full((count, *asked.x.shape[2:]), torch.nan)
     # A noisy method gives all pictures of a batch the same noise: one by one, each has its own.
     todo = list(torch.arange(count).split(1 if noisy else count))
