@@ -1,4 +1,4 @@
-"""Synthesis on nets and pictures of other kinds: x.view, half precision, sequences of numbers, a picture to be named."""
+"""Synthesis on nets and pictures of other kinds: x.view, half precision, numbers in any sequence, a picture named."""
 
 import copy
 

@@ -17,7 +17,18 @@ OnStep = Callable[[int, Tensor, Tensor], None]
 
 
 class Ascent(NamedTuple):
-    """Pictures [N, C, H, W], and the scores [steps + 1, N]: of what was seen at each step, and last of the pictures."""
+    """What an ascent found, see `maximise`.
+
+    Attributes:
+        images: pictures [N, C, H, W], in the units that the network takes.
+        values: scores [steps + 1, N], of what the network saw at each step, and last of the pictures themselves.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> found = synthesis.Ascent(images=torch.rand(2, 3, 4, 4), values=torch.zeros(11, 2))
+    >>> len(found.values) - 1  # steps
+    10
+    """
 
     images: Tensor
     values: Tensor

@@ -12,7 +12,18 @@ from helpers.synthesis.spaces import Bounds, limits, noise
 
 
 class Inversion(NamedTuple):
-    """Pictures [N, C, H, W], and the inversion error [steps + 1, N]: before each step, and last at the pictures."""
+    """What an inversion found, see `invert`.
+
+    Attributes:
+        images: pictures [N, C, H, W], in the units that the network takes.
+        errors: inversion errors [steps + 1, N], before each step, and last of the pictures themselves.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> found = synthesis.Inversion(images=torch.rand(2, 3, 4, 4), errors=torch.ones(11, 2))
+    >>> len(found.errors) - 1  # steps
+    10
+    """
 
     images: Tensor
     errors: Tensor

@@ -11,7 +11,18 @@ from helpers.attribution._common import check_pictures, explaining, run, score, 
 
 
 class Prototypes(NamedTuple):
-    """Class prototypes [K, C, H, W], and the objective at each evaluation, the last of them at the prototypes."""
+    """What a descent found, see `class_prototypes`.
+
+    Attributes:
+        images: class prototypes [K, C, H, W], in the units that the network takes.
+        losses: the objective at each evaluation, the last of them at the prototypes.
+
+    >>> import torch
+    >>> from helpers import synthesis
+    >>> found = synthesis.Prototypes(images=torch.rand(3, 1, 4, 4), losses=[2.0, 1.5, 1.4])
+    >>> found.losses[-1]  # of the prototypes
+    1.4
+    """
 
     images: Tensor
     losses: list[float]
