@@ -250,3 +250,8 @@ def quick(x: Tensor) -> Tensor:
 def wide(values: Tensor) -> Tensor:
     """Return half precision as float32, in which sums of many values are exact enough; other values as they are."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def without_autocast(x: Tensor) -> torch.autocast:
+    """Return a block in which nothing is turned into half precision on the device of ``x``, whatever the caller did."""
+    return torch.autocast(x.device.type if isinstance(x, Tensor) else "cpu", enabled=False)

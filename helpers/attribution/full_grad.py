@@ -8,7 +8,7 @@ from torch import Tensor, autograd, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from helpers.attribution._common import Target, check_pictures, explaining, kind, run, score, wide
+from helpers.attribution._common import Target, check_pictures, explaining, kind, run, score, wide, without_autocast
 from helpers.attribution.maps import upsample
 
 # Layers that people use and for which no split into gradients and biases adds up.
@@ -99,17 +99,16 @@ def full_gradients(model: nn.Module, x: Tensor, target: Target = None) -> tuple[
     """
     if not isinstance(model, nn.Module):
         raise TypeError("FullGrad needs the layers of the model, and a function does not show them: give the module.")
-    with explaining(model):
+    with without_autocast(x), explaining(model):
         x = check_pictures(x, model).requires_grad_()
-        with torch.autocast(x.device.type, enabled=False):
-            with _runs_of_layers_with_bias(model) as runs:
-                scores = score(run(model, x), target)
-            if not scores.requires_grad:
-                raise ValueError(
-                    f"The score does not depend on the {kind(x).one}: is there a detach() or a no_grad in the model?"
-                )
-            outputs = [x, *(output for _, _, output in runs)]
-            gradients = autograd.grad(scores.sum(), outputs, allow_unused=True, materialize_grads=True)
+        with _runs_of_layers_with_bias(model) as runs:
+            scores = score(run(model, x), target)
+        if not scores.requires_grad:
+            raise ValueError(
+                f"The score does not depend on the {kind(x).one}: is there a detach() or a no_grad in the model?"
+            )
+        outputs = [x, *(output for _, _, output in runs)]
+        gradients = autograd.grad(scores.sum(), outputs, allow_unused=True, materialize_grads=True)
         of_input = wide(x.detach()) * wide(gradients[0])
         of_biases: dict[str, Tensor] = {}
         for (name, module, output), gradient in zip(runs, gradients[1:], strict=True):
@@ -118,7 +117,7 @@ def full_gradients(model: nn.Module, x: Tensor, target: Target = None) -> tuple[
             if isinstance(module, nn.Linear):  # its channels come last, also where it runs at many places
                 part = part.reshape(len(x), -1, part.shape[-1]).sum(1)
             of_biases[name if count == 1 else f"{name}, run {count}"] = part
-    _check_complete(model, scores.detach(), [of_input, *of_biases.values()])
+    _check_complete(model, wide(scores.detach()), [of_input, *of_biases.values()], torch.finfo(x.dtype))
     return of_input, of_biases
 
 
@@ -163,11 +162,11 @@ def _bias(module: nn.Module, output: Tensor) -> Tensor:
     return bias.reshape(-1, *[1] * (output.dim() - 2))
 
 
-def _check_complete(model: nn.Module, scores: Tensor, parts: list[Tensor]) -> None:
+def _check_complete(model: nn.Module, scores: Tensor, parts: list[Tensor], precision: torch.finfo) -> None:
     gap = (sum(part.flatten(1).sum(1) for part in parts) - scores).abs()
     size = sum(part.flatten(1).abs().sum(1) for part in parts)
-    exact = 100 * torch.finfo(scores.dtype).eps if torch.finfo(scores.dtype).bits >= 32 else 0.05
-    if not (gap <= exact * size).all():
+    rounding = 100 * precision.eps if precision.bits >= 32 else 0.05  # half precision rounds in each layer
+    if not (gap <= rounding * size).all():
         curved = next((type(module).__name__ for module in model.modules() if isinstance(module, _CURVED)), None)
         raise ValueError(
             f"FullGrad's parts do not add up to the score, they miss it by up to {gap.max():.2g}. It is defined only "

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, autograd, nn
 from torch.overrides import TorchFunctionMode
 
-from helpers.attribution._common import Target, check_pictures, explaining, run, score
+from helpers.attribution._common import Target, check_pictures, explaining, run, score, without_autocast
 from helpers.hooks import capture, find_layer
 
 # --- one layer ---
@@ -339,15 +339,14 @@ def lrp(
     """
     rules = _rules(rule, dense, first, bounds, epsilon, gamma, alpha)
     watched = nullcontext() if layer is None else capture(find_layer(model, layer))
-    with explaining(model):
+    with without_autocast(x), explaining(model):
         x = _exact(check_pictures(x, model)).requires_grad_()
         picture = (x, *_edges(x, bounds)) if bounds else (x,)
-        with torch.autocast(x.device.type, enabled=False):
-            with _Walk(picture, rules, epsilon) as walk, watched as record:
-                scores = score(run(model, x), target)
-                walk.check_end(scores)
-            asked = picture if record is None else (record.activations,)
-            factors = autograd.grad(scores.sum(), asked, allow_unused=True) if scores.requires_grad else (None,)
+        with _Walk(picture, rules, epsilon) as walk, watched as record:
+            scores = score(run(model, x), target)
+            walk.check_end(scores)
+        asked = picture if record is None else (record.activations,)
+        factors = autograd.grad(scores.sum(), asked, allow_unused=True) if scores.requires_grad else (None,)
     if factors[0] is None:
         raise ValueError(
             "No relevance arrives there: the score does not depend on it, or it is the output of a layer that is "
