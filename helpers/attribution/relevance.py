@@ -429,10 +429,8 @@ _PASS_ON = {
     *("to", "float", "double", "type_as"),
 }
 _SUMS = {"add", "add_", "__add__", "__radd__", "__iadd__", "sub", "sub_", "__sub__", "__isub__", "rsub", "__rsub__"}
-_PRODUCTS, _QUOTIENTS = (
-    {"mul", "mul_", "__mul__", "__rmul__", "__imul__"},
-    {"div", "div_", "__truediv__", "__itruediv__"},
-)
+_PRODUCTS = {"mul", "mul_", "__mul__", "__rmul__", "__imul__"}
+_QUOTIENTS = {"div", "div_", "__truediv__", "__itruediv__"}
 
 
 @dataclass
@@ -445,7 +443,7 @@ class _Books:
     def note(self, R: Tensor, passed: Tensor) -> None:
         """Enter that relevance ``R`` arrived at a layer, which passed the sum ``passed`` on to its inputs."""
         self.kept.append(R.sum() - passed)
-        self.moved.append(R.abs().sum())
+        self.moved.append(R.norm(1))
 
     def check(self, scores: Tensor, relevance: Tensor) -> None:
         """Raise ValueError if relevance and what was kept do not make up the scores, up to rounding."""
