@@ -84,7 +84,7 @@ def write(folder: Path) -> None:
         goal = folder / "source" / Path(name).stem / name
         goal.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(for_nbgrader(nbformat.read(ROOT / "solutions" / name, as_version=4)), goal)
-    (folder / "nbgrader_config.py").write_text(CONFIG)
+    (folder / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def lab(tmp_path):
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"{name}{value}" for name, value in options.items()]
     variables = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "OMP_NUM_THREADS": "1"}
-    with (tmp_path / "lab.log").open("w") as log:
+    with (tmp_path / "lab.log").open("w", encoding="utf-8") as log:
         server = subprocess.Popen(
             command, cwd=tmp_path, env=variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )

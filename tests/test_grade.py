@@ -216,19 +216,19 @@ def graded(tmp_path_factory, first, nursery):
     folder, out = tmp_path_factory.mktemp("handed-in"), tmp_path_factory.mktemp("elsewhere")
     for name, (cells, *_) in (SUBMISSIONS | BEHIND).items():
         hand_in(folder / f"{name}.ipynb", [first, *cells], out=out, folder=folder)
-    (folder / "damaged.ipynb").write_text("{]")
+    (folder / "damaged.ipynb").write_text("{]", encoding="utf-8")
     (folder / "empty").mkdir()
     own = folder / "own-helpers" / "helpers" / "checks"
     own.mkdir(parents=True)
-    (own.parent / "__init__.py").write_text("")
-    (own / "__init__.py").write_text("")
-    (own / "exercises.py").write_text("check_q2_count = lambda function: True\n")
+    (own.parent / "__init__.py").write_text("", encoding="utf-8")
+    (own / "__init__.py").write_text("", encoding="utf-8")
+    (own / "exercises.py").write_text("check_q2_count = lambda function: True\n", encoding="utf-8")
     hand_in(folder / "own-helpers" / "mine.ipynb", [first, CAM, WRONG_COUNT, GRAD])
     (folder / "linked").mkdir()
     (folder / "linked" / "note.txt").symlink_to(out / "linked")
     hand_in(folder / "linked" / "mine.ipynb", [first, CAM, tried('open("note.txt", "w")'), COUNT, GRAD])
     table = grade.grade(folder, rules(), nursery)
-    with (folder / "grades.csv").open(newline="") as file:
+    with (folder / "grades.csv").open(newline="", encoding="utf-8") as file:
         return table, out, {row["name"]: row for row in csv.DictReader(file)}
 
 
@@ -307,7 +307,7 @@ def test_without_the_kernel_python_keeps_the_fence(tmp_path, first, nursery, mon
     assert [score for score, _ in scores.values()] == [0, 0, 1]
     assert "tried to write outside" in scores["q2_cam"][1]
     assert "changed files outside its folder (x.png)" in scores["q2_count"][1]
-    assert (folder / "grades.csv").read_text().splitlines()[1].startswith("'=cmd,")
+    assert (folder / "grades.csv").read_text(encoding="utf-8").splitlines()[1].startswith("'=cmd,")
 
 
 def test_an_empty_folder_is_an_error(tmp_path, capsys):

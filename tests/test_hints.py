@@ -9,7 +9,7 @@ import pytest
 from test_repository import LESSONS, NOTEBOOKS, cells_of, code_of, every_lesson, prose_of
 
 BLANK = re.compile(r"^def (\w+)\([^)]*\):\n(?:    .*\n)*?    \.\.\.  # your code here", re.M)
-# lesson 06 asks for values, too: `prototypes = ...` and the line below it
+# lesson *exercises* asks for values, too: `prototypes = ...` and the line below it
 ANSWER = re.compile(r"^(?:def )?(\w+).*\n(?:    .*\n)*? *\.\.\.  # your code here", re.M)
 HINT = re.compile(r"<details><summary>Hint (\d)</summary>\n\n(.*?)\n</details>\n", re.S)
 SOLUTION = re.compile(r"<details><summary>(?:Solution|Steps)</summary>\n\n(.*?)</details>", re.S)
@@ -18,7 +18,8 @@ SOLUTION = re.compile(r"<details><summary>(?:Solution|Steps)</summary>\n\n(.*?)<
 def exercises(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the name of each exercise of a lesson and the Markdown that has its hints.
 
-    That is the cell below; in lesson 06, whose solutions lie in solutions/, it is the one above, which has the steps.
+    That is the cell below; in lesson *exercises*, whose solutions lie in solutions/, it is the one above, which has the
+    steps.
     """
     for above, below in pairwise(cells_of(path)):
         if path.stem.startswith("06"):

@@ -101,8 +101,8 @@ def run(folder, *arguments):
         cwd=folder,
         env=os.environ | home | path,
         capture_output=True,
-        text=True,
         check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

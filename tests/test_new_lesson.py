@@ -52,7 +52,7 @@ def test_it_writes_a_notebook_a_checker_a_test_and_a_row(lesson):
     names = ("notebooks/25_a_name.ipynb", "helpers/checks/lesson_25.py", "tests/test_checks_25.py")
     names += ("README.md", "docs/teaching.md")
     assert written == set(names) and all(f"wrote {name}\n" in said for name in names)
-    rows = re.findall(r"^\| \[(\d\d) ", (root / "README.md").read_text(), re.M)
+    rows = re.findall(r"^\| \[(\d\d) ", (root / "README.md").read_text(encoding="utf-8"), re.M)
     assert rows == sorted(rows) and rows[-1] == "25"
 
 
@@ -61,7 +61,11 @@ def test_it_passes_every_rule_and_its_own_test(lesson):
     options = ("-q", "-n", "0", "-p", "no:cacheprovider", "-k", f"{RULES} or test_checks_25")
     done = run(root, "-m", "pytest", *options, *FILES)
     assert done.returncode == 0, done.stdout
-    rules = len(re.findall(r"^@every_(?:notebook|lesson)$", (root / "tests/test_repository.py").read_text(), re.M))
+    rules = len(
+        re.findall(
+            r"^@every_(?:notebook|lesson)$", (root / "tests/test_repository.py").read_text(encoding="utf-8"), re.M
+        )
+    )
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= rules + 3 + 15  # of the checker: 15 tests
     new = ("notebooks/25_a_name.ipynb", "helpers/checks/lesson_25.py", "tests/test_checks_25.py")
     for command in (("check",), ("format", "--check")):
@@ -95,7 +99,7 @@ def test_another_name_is_refused_with_a_sentence(copy, monkeypatch, name, hint):
 def test_a_number_with_a_checker_alone_is_taken(copy, monkeypatch):
     monkeypatch.setattr(new_lesson, "ROOT", copy)
     checker = copy / "helpers" / "checks" / "lesson_26.py"
-    checker.write_text("")
+    checker.write_text("", encoding="utf-8")
     with pytest.raises(SystemExit, match=r"26 is taken by helpers/checks/lesson_26\.py"):
         new_lesson.main(["26_other"])
     checker.unlink()
@@ -117,10 +121,10 @@ def test_a_row_finds_its_place():
 
 def test_a_notebook_that_does_not_run_leaves_nothing_behind(copy):
     course = copy / "helpers" / "course.py"
-    text = course.read_text()
-    course.write_text("raise ImportError('broken on purpose')\n")
+    text = course.read_text(encoding="utf-8")
+    course.write_text("raise ImportError('broken on purpose')\n", encoding="utf-8")
     before = tree_of(copy)
     done = run(copy, "-m", "tools.new_lesson", "27_broken")
     after = tree_of(copy)
-    course.write_text(text)
+    course.write_text(text, encoding="utf-8")
     assert done.returncode == 1 and "broken on purpose" in done.stderr and after == before

@@ -106,10 +106,10 @@ def test_the_table_and_the_page(lesson, tmp_path, capsys):
         answer(body("return x"), "Not yet: take <2> & not 1.\n"),
         answer('guess = "b"\npredict(guess, "b", why)', "Right: (b) because.\n"),
     )
-    (tmp_path / "05_broken.ipynb").write_text("{")
+    (tmp_path / "05_broken.ipynb").write_text("{", encoding="utf-8")
     output = tmp_path / "out" / "progress.html"
     assert progress.main(["--folder", str(tmp_path), "--output", str(output)]) == 0
-    text, page = capsys.readouterr().out, output.read_text()
+    text, page = capsys.readouterr().out, output.read_text(encoding="utf-8")
     assert text.startswith("1 of 2 exercises right, 1 of 1 guesses made.")
     assert re.search(r"^  double +not yet: take <2> & not 1\.$", text, re.M) and "fresh copy" in text
     assert f'<a href="../{path.name}">4 · Where?</a>' in page and "take &lt;2&gt; &amp; not 1." in page
@@ -122,6 +122,6 @@ def test_the_table_and_the_page(lesson, tmp_path, capsys):
 def test_it_finds_the_exercises_and_questions_of_every_lesson():
     for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
         found = progress.read(path)
-        asked = path.read_text().count("predict(guess")
+        asked = path.read_text(encoding="utf-8").count("predict(guess")
         assert found.exercises and {one.state for one in found.exercises} == {"not answered"}, path.name
         assert len(found.guesses) == max(asked, 1) and not any(found.guesses), path.name

@@ -15,7 +15,7 @@ from helpers.course import ROOT
 
 NOTEBOOKS = sorted(path for folder in ("notebooks", "solutions", "tools") for path in (ROOT / folder).glob("*.ipynb"))
 LESSONS = [path for path in NOTEBOOKS if path.parent.name == "notebooks" and path.name[:2].isdigit()]
-REPOSITORY = yaml.safe_load((ROOT / "CITATION.cff").read_text())["repository-code"]
+REPOSITORY = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["repository-code"]
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 
@@ -23,7 +23,10 @@ every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 @cache
 def files():
     """Every file of the repository: what lies here, less what .gitignore names."""
-    ignored = {".git", *(line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if "*" not in line)}
+    ignored = {
+        ".git",
+        *(line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split() if "*" not in line),
+    }
     found = []
     for path in ROOT.rglob("*"):
         parts = path.relative_to(ROOT).parts
@@ -34,7 +37,7 @@ def files():
 
 @cache
 def cells_of(path):
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     for cell in cells:
         cell["source"] = "".join(cell["source"])
     return cells
@@ -78,7 +81,7 @@ def test_saved_as_run_from_top_to_bottom(path):
     assert "error" not in kinds
     noise = [o["text"] for cell in code_of(path) for o in cell["outputs"] if o.get("name") == "stderr"]
     assert not noise, "a warning is saved with the notebook"
-    assert "widgets" not in json.loads(path.read_text())["metadata"]
+    assert "widgets" not in json.loads(path.read_text(encoding="utf-8"))["metadata"]
     assert not any("widget-view" in kind for c in code_of(path) for o in c["outputs"] for kind in o.get("data", {}))
 
 
@@ -203,7 +206,7 @@ def test_no_call_that_the_course_teaches_against(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "helpers").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_such_call_in_the_helpers(path):
-    check_banned(path.read_text())
+    check_banned(path.read_text(encoding="utf-8"))
 
 
 def check_banned(code):
@@ -233,7 +236,7 @@ def test_folded_solutions_stand_below_their_exercise(path):
 
 def pages():
     yield from ((path, prose_of(path)) for path in NOTEBOOKS)
-    yield from ((path, path.read_text()) for path in files() if path.suffix == ".md")
+    yield from ((path, path.read_text(encoding="utf-8")) for path in files() if path.suffix == ".md")
 
 
 def test_links_inside_the_repository_exist():
@@ -244,7 +247,7 @@ def test_links_inside_the_repository_exist():
 
 
 def test_the_readme_lists_every_lesson_with_its_minutes():
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in LESSONS:
         minutes = re.search(r"Reading (\d+) minutes", cells_of(path)[0]["source"]).group(1)
         assert re.search(rf"\(notebooks/{path.name}\).*\| {minutes} min", readme), path.name
@@ -256,7 +259,7 @@ def test_the_tree_is_small():
 
 @pytest.mark.parametrize("folder", ["datasets", "notebooks/figures"])
 def test_what_is_shipped_is_what_was_made(folder):
-    lines = (ROOT / folder / "SHA256SUMS").read_text().splitlines()
+    lines = (ROOT / folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     expected = {name.removeprefix("./"): checksum for checksum, name in (line.split("  ") for line in lines)}
     shipped = [path for path in files() if (ROOT / folder) in path.parents]
     shipped = {
@@ -273,7 +276,7 @@ def test_nothing_of_one_machine_or_of_a_registry_is_in_the_repository():
     )
     for path in files():
         if path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".txt", ".cff", ""}:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
             found = shape.search(text)
             assert not found, f"{path.relative_to(ROOT)}: {found.group()}"
             assert not re.search(r"\b(TO" + "DO|FIX" + "ME)", text), path
@@ -356,7 +359,7 @@ def test_no_circle_of_imports():
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_public_functions_have_hints_and_say_what_they_do(path):
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), node.name
             assert node.returns is not None, f"{node.name} does not say what it returns"
@@ -367,6 +370,9 @@ def test_public_functions_have_hints_and_say_what_they_do(path):
 def test_ruff_has_nothing_to_say():
     for command in (["check"], ["format", "--check"]):
         run = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "-q", "."], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "ruff", *command, "-q", "."],
+            cwd=ROOT,
+            capture_output=True,
+            encoding="utf-8",
         )
         assert run.returncode == 0, run.stdout + run.stderr

@@ -7,7 +7,7 @@ import yaml
 
 from helpers.course import DATASETS, ROOT, shipped_files
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 PACKAGES = [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["compare"]]
 
@@ -23,7 +23,7 @@ def test_every_package_is_named_once():
 
 
 def test_environment_yml_has_the_packages_of_pyproject():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     assert sorted(pip) == sorted(PACKAGES)
@@ -32,7 +32,7 @@ def test_environment_yml_has_the_packages_of_pyproject():
 
 
 def test_requirements_pin_every_package_and_hold_no_address():
-    text = (ROOT / "requirements.txt").read_text()
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     pinned = {name_of(line) for line in text.splitlines() if "==" in line}
     assert {name_of(package) for package in PACKAGES} <= pinned
     assert all(re.match(r"[a-zA-Z0-9._-]+==[^ ]+( ;.*)?$", line) for line in text.splitlines())
@@ -40,7 +40,7 @@ def test_requirements_pin_every_package_and_hold_no_address():
 
 
 def test_opencv_comes_once_and_without_a_screen():
-    text = (ROOT / "requirements.txt").read_text()
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert re.findall(r"^opencv[a-z-]*", text, re.M) == ["opencv-python-headless"]
 
 
@@ -59,18 +59,20 @@ def test_shipped_weights_are_small():
 
 
 def test_make_offers_what_the_readme_promises():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    readme = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert {"lab", "test", "env", "data", "solutions", "lock"} <= targets
     assert set(re.findall(r"make ([a-z-]+)", readme)) <= targets
-    assert "make test" in readme and (ROOT / ".ci" / "run").read_text().split("\n")[-2] == "make test-all"
+    assert (
+        "make test" in readme and (ROOT / ".ci" / "run").read_text(encoding="utf-8").split("\n")[-2] == "make test-all"
+    )
 
 
 def test_make_test_all_is_make_test_and_every_test_that_waits_for_it():
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(r"^test-all: test ", makefile, re.M)
     slow = re.search(r"^SLOW := \$\(patsubst %,tests/test_%.py,(.*)\)$", makefile, re.M)[1].split()
-    texts = {path.stem: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")}
     waiting = {name for name, text in texts.items() if re.search(r"environ\.get\(.COURSE_ALL.\) != ", text)}
     waiting.add("test_nbgrader")  # waits for its package
     assert {f"test_{name}" for name in slow} == waiting

@@ -70,7 +70,7 @@ def test_a_staged_page_has_alt_texts_files_for_its_pictures_and_a_folded_first_c
 
 
 def test_the_glossary_is_in_order():
-    terms = re.findall(r"^(\S.*)\n  \S", (DOCS / "glossary.md").read_text(), re.M)
+    terms = re.findall(r"^(\S.*)\n  \S", (DOCS / "glossary.md").read_text(encoding="utf-8"), re.M)
     assert len(terms) > 15 and terms == sorted(terms, key=str.lower)
 
 
@@ -84,7 +84,10 @@ def built(tmp_path_factory):
         pytest.skip("npm, which fetches MathJax, is not here")
     folder = tmp_path_factory.mktemp("site")
     run = subprocess.run(
-        [sys.executable, "-m", "tools.build_site", "--output", folder], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "tools.build_site", "--output", folder],
+        capture_output=True,
+        cwd=ROOT,
+        encoding="utf-8",
     )
     assert run.returncode == 0, run.stdout + run.stderr  # a warning of Sphinx is an error
     return folder
@@ -116,7 +119,7 @@ def test_links_lead_somewhere_and_every_picture_has_words(built):
     pages = {}
     for path in pages_of(built):
         pages[path] = Links()
-        pages[path].feed(path.read_text())
+        pages[path].feed(path.read_text(encoding="utf-8"))
     for path, page in pages.items():
         assert not page.silent, f"{path.name}: {page.silent}"
         for target in page.targets:

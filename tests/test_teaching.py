@@ -14,7 +14,7 @@ LESSONS = [path.name[:2] for path in sorted((ROOT / "notebooks").glob("[0-9]*.ip
 def schedules():
     """Each schedule's heading with its rows (minutes after midnight, minutes, what) and the total said below."""
     found = {}
-    for part in re.split(r"^#+ ", GUIDE.read_text(), flags=re.M):
+    for part in re.split(r"^#+ ", GUIDE.read_text(encoding="utf-8"), flags=re.M):
         rows = re.findall(r"^\| (\d+):(\d\d) \| (\d+) \| (.+) \|$", part, re.M)
         if rows:
             total = re.search(r"^Total: (\d+) minutes\.$", part, re.M)
@@ -30,17 +30,17 @@ def lessons_in(rows):
 
 
 def test_the_minutes_are_those_of_the_notebooks():
-    text = GUIDE.read_text()
+    text = GUIDE.read_text(encoding="utf-8")
     assert minutes.updated(text) == text, "python tools/minutes.py writes them"
 
 
 def test_old_minutes_are_replaced_and_a_lesson_without_a_place_is_named(monkeypatch, tmp_path, capsys):
     copy = tmp_path / "teaching.md"
-    text = GUIDE.read_text()
-    copy.write_text(re.sub(r"running \d+ s", "running 999 s", text))
+    text = GUIDE.read_text(encoding="utf-8")
+    copy.write_text(re.sub(r"running \d+ s", "running 999 s", text), encoding="utf-8")
     monkeypatch.setattr(minutes, "GUIDE", copy)
     assert minutes.main(["--check"]) == 1 and "minutes are old" in capsys.readouterr().out
-    assert minutes.main([]) == 0 and copy.read_text() == minutes.updated(text)
+    assert minutes.main([]) == 0 and copy.read_text(encoding="utf-8") == minutes.updated(text)
     with pytest.raises(SystemExit, match="differ in lessons .'04'."):
         minutes.updated(re.sub(r"<!-- measured 04 -->\n.*\n<!-- end -->", "", text))
 
@@ -63,7 +63,7 @@ def test_the_three_schedules_are_there_and_two_of_them_teach_every_lesson():
     assert list(found)[0].startswith("Half a day") and len(found) == 1 + 2 + 6
     days = [rows for name, (rows, _) in found.items() if name.startswith("Day")]
     weeks = [rows for name, (rows, _) in found.items() if name.startswith("Week")]
-    parts = re.split(r"^### (?=\d\d )", GUIDE.read_text(), flags=re.M)[1:]
+    parts = re.split(r"^### (?=\d\d )", GUIDE.read_text(encoding="utf-8"), flags=re.M)[1:]
     unscheduled = {part[:2] for part in parts if "*In no schedule yet.*" in part}
     for course in (days, weeks):
         assert set.union(*map(lessons_in, course)) == set(LESSONS) - unscheduled
@@ -71,7 +71,7 @@ def test_the_three_schedules_are_there_and_two_of_them_teach_every_lesson():
 
 
 def test_every_lesson_has_its_part():
-    parts = re.split(r"^### (?=\d\d )", GUIDE.read_text(), flags=re.M)[1:]
+    parts = re.split(r"^### (?=\d\d )", GUIDE.read_text(encoding="utf-8"), flags=re.M)[1:]
     assert [part[:2] for part in parts] == LESSONS
     for part in parts:
         for word in ("Aim.", "Show live.", "Wrong answers, and what they reveal.", "Discuss."):
@@ -81,7 +81,7 @@ def test_every_lesson_has_its_part():
 
 
 def test_names_of_exercises_in_the_guide_are_those_of_the_lessons():
-    for part in re.split(r"^### (?=\d\d )", GUIDE.read_text(), flags=re.M)[1:]:
+    for part in re.split(r"^### (?=\d\d )", GUIDE.read_text(encoding="utf-8"), flags=re.M)[1:]:
         (lesson,) = (ROOT / "notebooks").glob(f"{part[:2]}*.ipynb")
         for name in re.findall(r"[Ii]n `(\w+)`", part):
-            assert f"def {name}(" in lesson.read_text(), (part[:2], name)
+            assert f"def {name}(" in lesson.read_text(encoding="utf-8"), (part[:2], name)
