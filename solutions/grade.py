@@ -38,6 +38,8 @@ from grading.parts import Part, exercises  # noqa: E402
 from grading.sandbox import Nursery, state_of  # noqa: E402
 from grading.student import Lost, Student  # noqa: E402
 
+from tools.lessons import file_name  # noqa: E402
+
 GUARDED = ("helpers", "datasets", "solutions")
 MOST_LETTERS = 300  # of a reason
 
@@ -159,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     before = _course()
     try:
         if asked.exam is None:
-            rules = Rules(exercises(), "06_exercises.ipynb", {}, asked.seconds, asked.memory)
+            rules = Rules(exercises(), file_name("exercises"), {}, asked.seconds, asked.memory)
         else:
             drawn = exam.draw(asked.exam)
             rules = Rules(exam.parts(drawn), exam.NOTEBOOK, exam.files(drawn), asked.seconds, asked.memory)

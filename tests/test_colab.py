@@ -19,7 +19,7 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 
 from helpers.course import ROOT
-from tools import links
+from tools import lessons, links
 
 COLAB = {  # what Colab has of the packages that the course needs; not torchsummaryX, captum and torchcam
     "torch": "2.11.*",
@@ -237,8 +237,8 @@ def test_lessons_run_on_colab(colab_python, tmp_path):
     variables |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     variables.pop("PYTHONPATH", None)  # pip asks the registry; COURSE_WORLD=course keeps the lessons offline
 
-    for name in ("02_class_prototypes", "04_cam", "06_exercises"):
-        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    for name in ("class_prototypes", "cam", "exercises"):
+        notebook = nbformat.read(lessons.path(name), as_version=4)
         manager = Colab()
         manager.python = colab_python
         client = NotebookClient(notebook, km=manager, timeout=600, resources={"metadata": {"path": str(content)}})

@@ -17,6 +17,8 @@ import grade
 from grading import parts
 from grading.sandbox import Nursery
 
+from tools.lessons import file_name, path
+
 NAMES = ("q2_cam", "q2_count", "q3_cam")
 CAM = """
 from helpers.checks.exercises import check_q2_cam
@@ -178,7 +180,7 @@ BEHIND = {  # what only the kernel can stop, and only where it can
         "AssertionError",
     ),
     "torch-writing": ([f'import torch\ntorch.save(1, "{{out}}/x.pt")\n{CAM}'], "cell 2 stopped with RuntimeError"),
-    "reads-solutions": ([f'open("{ROOT}/solutions/06_exercises.ipynb").read()\n{CAM}'], "PermissionError"),
+    "reads-solutions": ([f'open("{path("exercises", "solutions")}").read()\n{CAM}'], "PermissionError"),
     "reads-others": ([f'open("{{folder}}/right.ipynb").read()\n{CAM}'], "PermissionError"),
     "native-kill": (
         [f"import ctypes, os\nassert ctypes.CDLL(None).kill(os.getppid(), 9) == 0\n{CAM}"],
@@ -189,7 +191,7 @@ BEHIND = {  # what only the kernel can stop, and only where it can
 
 @pytest.fixture(scope="module")
 def first():
-    cells = nbformat.read(ROOT / "solutions" / "06_exercises.ipynb", as_version=4).cells
+    cells = nbformat.read(path("exercises", "solutions"), as_version=4).cells
     return next(cell.source for cell in cells if cell.cell_type == "code")
 
 
@@ -201,7 +203,7 @@ def hand_in(path, cells, **names):
 
 def rules(**options):
     chosen = [part for part in parts.exercises() if part.name in NAMES]
-    return grade.Rules(chosen, "06_exercises.ipynb", {}, **({"seconds": 2.0, "memory": 1.0} | options))
+    return grade.Rules(chosen, file_name("exercises"), {}, **({"seconds": 2.0, "memory": 1.0} | options))
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +320,7 @@ def test_an_empty_folder_is_an_error(tmp_path, capsys):
 
 def test_the_parts_are_those_of_the_notebook():
     """Every check of the notebook is a part, with the same answers, and what is given is given by the notebook."""
-    notebook = nbformat.read(ROOT / "notebooks" / "06_exercises.ipynb", as_version=4)
+    notebook = nbformat.read(path("exercises"), as_version=4)
     calls = {}
     for cell in notebook.cells:
         if cell.cell_type == "code" and re.search(r"= check_q\d\w*\(", cell.source):

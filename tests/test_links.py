@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 from helpers.course import ROOT
+from tools.lessons import file_name
 
 FORK = "Kim-2/looking.inside"
 
@@ -73,7 +74,7 @@ def test_back_again_is_as_before(copy):
 
 
 def test_what_a_fork_takes_over_later_is_put_right_without_an_argument(copy, capsys):
-    old, lesson = copy.setting(), copy.ROOT / "notebooks" / "04_cam.ipynb"
+    old, lesson = copy.setting(), copy.ROOT / "notebooks" / file_name("cam")
     copy.main([])
     merged = lesson.read_text(encoding="utf-8")
     copy.main([FORK])
@@ -82,14 +83,14 @@ def test_what_a_fork_takes_over_later_is_put_right_without_an_argument(copy, cap
     capsys.readouterr()
     assert copy.main(["--check"]) == 1 and lesson.read_text(encoding="utf-8") == merged
     said = capsys.readouterr().out.split("\n")
-    assert [line.split()[0] for line in said if line] == ["README.md", "notebooks/04_cam.ipynb"]
+    assert [line.split()[0] for line in said if line] == ["README.md", f"notebooks/{file_name('cam')}"]
     assert copy.main([]) == 0 and old not in lesson.read_text(encoding="utf-8") + (copy.ROOT / "README.md").read_text(
         encoding="utf-8"
     )
 
 
 def test_outputs_and_other_cells_stay(copy):
-    lesson = copy.ROOT / "notebooks" / "04_cam.ipynb"
+    lesson = copy.ROOT / "notebooks" / file_name("cam")
     before = nbformat.read(lesson, as_version=4)
     copy.main([FORK])
     after = nbformat.read(lesson, as_version=4)

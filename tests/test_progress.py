@@ -7,7 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.course import ROOT
-from tools import progress
+from tools import lessons, progress
 
 FIRST = new_code_cell(
     "import sys\nfrom pathlib import Path\n\nfor p in (Path.cwd(), *Path.cwd().parents):\n"
@@ -120,7 +120,7 @@ def test_the_table_and_the_page(lesson, tmp_path, capsys):
 
 
 def test_it_finds_the_exercises_and_questions_of_every_lesson():
-    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+    for path in lessons.paths():
         found = progress.read(path)
         asked = path.read_text(encoding="utf-8").count("predict(guess")
         assert found.exercises and {one.state for one in found.exercises} == {"not answered"}, path.name

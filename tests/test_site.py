@@ -15,6 +15,7 @@ import nbformat
 import pytest
 
 from helpers.course import ROOT
+from tools import lessons
 
 DOCS = ROOT / "docs"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -31,13 +32,9 @@ def site():
     return module
 
 
-def lessons():
-    return sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-
-
 def test_every_paper_of_further_reading_is_in_the_bibliography(site):
     known, missing = site.titles(), set()
-    for path in lessons():
+    for path in lessons.paths():
         text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
         reading = re.search(r"Further reading(.*?)(?:\*\*Next|\Z)", text, re.S)
         for title in re.findall(r"(?<!\*)(?<!chapter )\*([^*\n]+)\*(?!\*)", reading[1] if reading else ""):
@@ -53,7 +50,7 @@ def test_a_title_is_cited_also_without_its_subtitle(site):
 
 
 def test_a_staged_page_has_alt_texts_files_for_its_pictures_and_a_folded_first_cell(site, tmp_path):
-    for path in (ROOT / "notebooks" / "04_cam.ipynb", ROOT / "notebooks" / "06_exercises.ipynb"):
+    for path in (lessons.path("cam"), lessons.path("exercises")):
         before = path.read_bytes()
         target = tmp_path / "notebooks" / path.name
         site.stage(path, target, site.titles())
@@ -166,6 +163,6 @@ def test_every_page_loads_in_a_browser_on_a_desk_and_on_a_phone(built):
                 assert page.evaluate("document.querySelectorAll('mjx-container').length") >= formulas, name
                 assert not faults, f"{name}: {faults}"
         page.goto(home + "search.html?q=deconvnet")
-        page.wait_for_selector("#search-results li a[href*='03_saliency']")
+        page.wait_for_selector("#search-results li a[href*='saliency']")
         browser.close()
     server.shutdown()

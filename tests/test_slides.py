@@ -8,8 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.course import ROOT
-from tools import slide_rules, slides
+from tools import lessons, slide_rules, slides
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -115,7 +114,7 @@ def test_the_page_asks_for_nothing_beyond_its_folder(lesson, tmp_path):
 
 
 def test_every_lesson_makes_a_deck_of_sensible_slides():
-    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+    for path in lessons.paths():
         deck = slide_rules.slides(nbformat.read(path, as_version=4), path.parent)
         text = "\n".join(map(shown, deck))
         assert 15 <= len(deck) <= 45, path.name

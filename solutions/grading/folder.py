@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import nbformat
 
+from tools.lessons import name_of
+
 MOST_CELLS, MOST_BYTES = 300, 50_000_000  # of a notebook, of its file
 
 
@@ -23,7 +25,7 @@ def submissions(folder: Path, notebook: str) -> dict[str, Submission]:
             continue
         if path.is_dir():
             inside = sorted(path.glob("*.ipynb"))
-            chosen = [one for one in inside if one.name == notebook] or inside
+            chosen = [one for one in inside if name_of(one) == name_of(Path(notebook))] or inside
             count = f"its folder holds {len(inside) or 'no'} notebooks"
             found[path.name] = Submission(_cells(chosen[0]) if len(chosen) == 1 else count, path)
         elif path.suffix == ".ipynb":
@@ -37,7 +39,7 @@ def _cells(path: Path) -> list[str] | str:
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return "its notebook is no file, or one too large"
-        notebook = nbformat.reads(path.read_text("utf-8"), as_version=4)
+        notebook = nbformat.reads(path.read_text("utf-8-sig"), as_version=4)  # some editors put a mark at its begin
         code = [str(cell.source) for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
         return code[:MOST_CELLS]
     except Exception:  # nbformat raises of many kinds
