@@ -15,6 +15,7 @@ sys.path.append(str(ROOT / "solutions"))
 
 import grade
 from grading import parts
+from grading.folder import submissions
 from grading.sandbox import Nursery
 
 from tools.lessons import file_name, path
@@ -310,6 +311,16 @@ def test_without_the_kernel_python_keeps_the_fence(tmp_path, first, nursery, mon
     assert "tried to write outside" in scores["q2_cam"][1]
     assert "changed files outside its folder (x.png)" in scores["q2_count"][1]
     assert (folder / "grades.csv").read_text(encoding="utf-8").splitlines()[1].startswith("'=cmd,")
+
+
+def test_a_notebook_is_read_with_a_byte_order_mark_and_by_its_lessons_name(tmp_path):
+    nbformat.write(new_notebook(cells=[new_code_cell("x = 'ä'")]), tmp_path / "anna.ipynb")
+    (tmp_path / "anna.ipynb").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "anna.ipynb").read_bytes())
+    (tmp_path / "ben").mkdir()
+    for name in ("exercises", "99_cam"):  # nbgrader's name for it; a lesson beside it
+        nbformat.write(new_notebook(cells=[new_code_cell(f"'{name}'")]), tmp_path / "ben" / f"{name}.ipynb")
+    found = submissions(tmp_path, file_name("exercises"))
+    assert found["anna"].cells == ["x = 'ä'"] and found["ben"].cells == ["'exercises'"]
 
 
 def test_an_empty_folder_is_an_error(tmp_path, capsys):

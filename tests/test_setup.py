@@ -1,8 +1,13 @@
 """The set-up: packages are named once, pins hold no address, every way to install gives the same packages."""
 
+import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 
+import pytest
 import yaml
 
 from helpers.course import DATASETS, ROOT, shipped_files
@@ -61,11 +66,51 @@ def test_shipped_weights_are_small():
 def test_make_offers_what_the_readme_promises():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert {"lab", "test", "env", "data", "solutions", "lock"} <= targets
+    assert {"lab", "explore", "test", "env", "data", "solutions", "lock", "new", "order"} <= targets
     assert set(re.findall(r"make ([a-z-]+)", readme)) <= targets
     assert (
         "make test" in readme and (ROOT / ".ci" / "run").read_text(encoding="utf-8").split("\n")[-2] == "make test-all"
     )
+
+
+def made(tmp_path, *words):
+    """What make passes to Python, word by word, and what it says; without .venv, by a stand-in that prints."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n", encoding="utf-8")
+    python.chmod(0o755)
+    command = ["make", "-s", "-o", ".venv/installed", f"BIN={python.parent}", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")], done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not here")
+@pytest.mark.parametrize("name", ["my class", 'Ann\'s "class"', "a;b & (c) `d` *"])
+def test_make_takes_folders_with_blanks_and_quotes(tmp_path, name):
+    ((script, *words),), said = made(tmp_path, "grade", f"IN={name}", "ARGS=--exam 7")
+    assert script.endswith("grade.py") and words == [name, "--exam", "7"] and not said
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not here")
+@pytest.mark.parametrize(
+    ("words", "passed"),
+    [
+        (["new", "LESSON=a b", "AFTER=c d"], [["-m", "tools.new_lesson", "a b", "--after", "c d"]]),
+        (["new", "LESSON=a"], [["-m", "tools.new_lesson", "a", "--after", ""]]),
+        (["links"], [["-m", "tools.links", ""]]),
+        (["links", "REPO=a b"], [["-m", "tools.links", "a b"]]),
+        (["slides", "ARGS=cam grad_cam"], [["-m", "tools.slides", "cam", "grad_cam"]]),
+        (["exam", "SEED=7"], [["solutions/make_exam.py", "--seed", "7"]]),
+        (["order"], [["-m", "tools.order"]]),
+        (["grade"], []),
+        (["exam"], []),
+        (["new"], []),
+    ],
+)
+def test_make_passes_on_what_it_is_given_and_asks_for_what_it_needs(tmp_path, words, passed):
+    got, said = made(tmp_path, *words)
+    assert got == passed and bool(said) == (not passed)
+    assert passed or re.search(rf"which (folder|exam|name)\? make {words[0]} [A-Z]+=", said)
 
 
 def test_make_test_all_is_make_test_and_every_test_that_waits_for_it():

@@ -117,7 +117,7 @@ def test_every_lesson_makes_a_deck_of_sensible_slides():
     for path in lessons.paths():
         deck = slide_rules.slides(nbformat.read(path, as_version=4), path.parent)
         text = "\n".join(map(shown, deck))
-        assert 15 <= len(deck) <= 45, path.name
+        assert len(deck) >= 15, path.name
         assert "<figure" in text and "Recap" in [slide.title for slide in deck], path.name
         assert {"Predict first", "Your turn"} <= {slide.title for slide in deck}, path.name
         assert "<details" not in text and "BEGIN SOLUTION" not in text and "attachment:" not in text, path.name

@@ -8,6 +8,7 @@ tools/lesson_template.py.
 """
 
 import argparse
+import ast
 import keyword
 import os
 import re
@@ -16,7 +17,6 @@ from pathlib import Path
 
 import nbformat
 
-from helpers import checks
 from tools import lessons, minutes, order
 from tools.lesson_template import CELLS, CHECKER, HEADER, TEST
 from tools.links import badges, first_cell, setting
@@ -36,9 +36,16 @@ def check_name(name: str, after: str) -> None:
     if after not in lessons.ORDER:
         raise SystemExit(f"There is no lesson {after!r} to come after; the lessons are {', '.join(lessons.ORDER)}.")
     taken = [path for path in files_of(name) if path.exists()]
-    if name in lessons.ORDER or taken or hasattr(checks, name):
+    if name in lessons.ORDER or taken or name in exported():
         by = taken[0].relative_to(ROOT) if taken else "the course"
         raise SystemExit(f"The name {name!r} is taken by {by}; choose another one.")
+
+
+def exported() -> set[str]:
+    """Return the names that helpers.checks has already: a lesson of this name would hide them, or they it."""
+    tree = ast.parse((ROOT / "helpers" / "checks" / "__init__.py").read_text(encoding="utf-8"))
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+    return {alias.asname or alias.name for node in imports for alias in node.names}
 
 
 def files_of(name: str) -> tuple[Path, Path]:

@@ -19,7 +19,9 @@ from tools import lessons, links
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "teaching.md"
 LINK = re.compile(r"(?<!\w)\d+_([a-z][a-z0-9_]*)\.ipynb\b")
-NUMBERED = re.compile(r"\[\d+ ([^\]\n]*\]\([^()\s]*?\d+_([a-z][a-z0-9_]*)\.ipynb\))")  # [04 Title](folder/04_cam.ipynb)
+NUMBERED = re.compile(
+    r"\[\d+ ([^\]\n]*\]\([^()\s]*?\d+_([a-z][a-z0-9_]*)\.ipynb(?:#[^)\s]*)?\))"
+)  # [04 Title](folder/04_cam.ipynb)
 ROW = re.compile(r"^\| \[\d+ [^\]\n]*\]\([^()\s]*?\d+_([a-z][a-z0-9_]*)\.ipynb\).*$")
 
 

@@ -21,6 +21,7 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 
+from tools.console import print_anything
 from tools.lessons import ORDER, chosen, name_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -267,6 +268,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "notebooks", help="where your notebooks lie")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "progress.html")
     options = parser.parse_args(arguments)
+    print_anything()  # titles and hints are in more than ASCII
     here = sorted(path for path in options.folder.glob("*.ipynb") if name_of(path) in ORDER)
     if not here:
         raise SystemExit(f"There is no lesson in {options.folder}; name the folder of your notebooks with --folder.")
