@@ -66,6 +66,26 @@ def test_a_staged_page_has_alt_texts_files_for_its_pictures_and_a_folded_first_c
         assert path.read_bytes() == before
 
 
+def test_the_index_lists_every_page_of_docs_and_pages_that_exist():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\{toctree\}\n(.*?)^```", index, re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    listed = [line for line in lines if line and line != "TOC" and not line.startswith(":")]
+    for name in listed:
+        places = [DOCS / f"{name}.md", ROOT / name, ROOT / f"{name}.ipynb"]
+        assert any(place.is_file() for place in places), name
+    assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= set(listed)
+
+
+def test_a_link_to_a_page_of_docs_leads_there_on_the_site(site, tmp_path):
+    path = tmp_path / "04_cam.ipynb"
+    cells = [nbformat.v4.new_markdown_cell("[a](../docs/scoreboard.md), [b](05_grad_cam.ipynb)")]
+    nbformat.write(nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell("1")]), path)
+    site.stage(path, tmp_path / "out" / path.name, {})
+    page = nbformat.read(tmp_path / "out" / path.name, as_version=4)
+    assert page.cells[0].source == "[a](../scoreboard.md), [b](05_grad_cam.ipynb)"
+
+
 def test_the_glossary_is_in_order():
     terms = re.findall(r"^(\S.*)\n  \S", (DOCS / "glossary.md").read_text(encoding="utf-8"), re.M)
     assert len(terms) > 15 and terms == sorted(terms, key=str.lower)

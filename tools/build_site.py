@@ -68,7 +68,7 @@ def stage(path: Path, target: Path, known: dict[str, str]) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             text, mark, reading = cell.source.partition("Further reading")
-            cell.source = text + mark + cite(reading, known)
+            cell.source = (text + mark + cite(reading, known)).replace("](../docs/", "](../")  # pages lie at the top
         for name, data in cell.pop("attachments", {}).items():  # pictures of the expected results
             (target.parent / f"{path.stem}_{name}").write_bytes(base64.b64decode(*data.values()))
             cell.source = cell.source.replace(f"attachment:{name}", f"{path.stem}_{name}")
@@ -123,7 +123,7 @@ def main() -> None:
     (STAGE / "_static").mkdir(exist_ok=True)
     mathjax(STAGE / "_static" / "tex-svg.js")
     known = titles()
-    for folder in ("notebooks", "solutions"):
+    for folder in ("notebooks", "solutions", "tools"):
         for path in sorted((ROOT / folder).glob("*.ipynb")):
             stage(path, STAGE / folder / path.name, known)
     lessons = paths()
