@@ -4,6 +4,7 @@ import ast
 import csv
 import re
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -321,6 +322,19 @@ def test_a_notebook_is_read_with_a_byte_order_mark_and_by_its_lessons_name(tmp_p
         nbformat.write(new_notebook(cells=[new_code_cell(f"'{name}'")]), tmp_path / "ben" / f"{name}.ipynb")
     found = submissions(tmp_path, file_name("exercises"))
     assert found["anna"].cells == ["x = 'ä'"] and found["ben"].cells == ["'exercises'"]
+
+
+def test_a_name_that_a_browser_or_windows_has_changed_is_a_submission_all_the_same(tmp_path):
+    names = ("anna.ipynb", "ben.IPYNB", "cem.ipynb.txt", "dora.ipynb.json", "anna.ipynb.txt", "notes.txt", "ipynb")
+    (tmp_path / "eve").mkdir()
+    for name in (*names, "eve/06_Exercises.ipynb.txt", "eve/._06_Exercises.ipynb"):
+        text = nbformat.writes(new_notebook(cells=[new_code_cell(Path(name).name)]))
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    found = submissions(tmp_path, file_name("exercises"))
+    assert {name: one.cells[0] for name, one in found.items()} == {
+        "anna": "anna.ipynb", "anna.ipynb.txt": "anna.ipynb.txt", "ben": "ben.IPYNB", "cem": "cem.ipynb.txt",
+        "dora": "dora.ipynb.json", "eve": "06_Exercises.ipynb.txt",
+    }  # fmt: skip
 
 
 def test_an_empty_folder_is_an_error(tmp_path, capsys):
