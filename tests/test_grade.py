@@ -318,7 +318,7 @@ def test_a_notebook_is_read_with_a_byte_order_mark_and_by_its_lessons_name(tmp_p
     nbformat.write(new_notebook(cells=[new_code_cell("x = 'ä'")]), tmp_path / "anna.ipynb")
     (tmp_path / "anna.ipynb").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "anna.ipynb").read_bytes())
     (tmp_path / "ben").mkdir()
-    for name in ("exercises", "99_cam"):  # nbgrader's name for it; a lesson beside it
+    for name in ("exercises", "07_other"):  # nbgrader's name for it; a lesson beside it
         nbformat.write(new_notebook(cells=[new_code_cell(f"'{name}'")]), tmp_path / "ben" / f"{name}.ipynb")
     found = submissions(tmp_path, file_name("exercises"))
     assert found["anna"].cells == ["x = 'ä'"] and found["ben"].cells == ["'exercises'"]
