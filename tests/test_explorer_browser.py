@@ -31,9 +31,9 @@ pytestmark = [
 @pytest.fixture
 def lab(tmp_path):
     """The address of JupyterLab over a copy of the notebook, which finds the course by a link beside it."""
-    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "tools").mkdir()
     (tmp_path / "helpers").symlink_to(ROOT / "helpers")
-    shutil.copyfile(ROOT / "notebooks" / "explore.ipynb", tmp_path / "notebooks" / "explore.ipynb")
+    shutil.copyfile(ROOT / "tools" / "explore.ipynb", tmp_path / "tools" / "explore.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -116,15 +116,16 @@ def server():
 
 def test_a_student_gets_notebooks_of_their_own_beside_links_to_the_rest(server, tmp_path):
     shared, own = tmp_path / "shared", tmp_path / "home" / "course"
-    for name in ("helpers", "datasets", "notebooks/figures"):
+    for name in ("helpers", "datasets", "notebooks/figures", "tools"):
         (shared / name).mkdir(parents=True)
-    for name in ("notebooks/a.ipynb", "notebooks/figures/b.png"):
+    for name in ("notebooks/a.ipynb", "notebooks/figures/b.png", "tools/explore.ipynb", "tools/x.py"):
         (shared / name).write_text("as it comes", encoding="utf-8")
         (shared / name).chmod(0o444)
     server.lay_out(own, shared)
     assert (own / "helpers").readlink() == shared / "helpers" and (own / "datasets").is_symlink()
     assert (own / "notebooks" / "figures" / "b.png").read_text(encoding="utf-8") == "as it comes"
     assert (own / "notebooks" / "a.ipynb").stat().st_mode & 0o200
+    assert [path.name for path in (own / "tools").iterdir()] == ["explore.ipynb"]
 
     (own / "notebooks" / "a.ipynb").write_text("with an answer", encoding="utf-8")
     (shared / "notebooks" / "c.ipynb").write_text("new", encoding="utf-8")
