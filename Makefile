@@ -1,4 +1,6 @@
 # make lab    set up (the first time) and open the course        make test   set up and prove that all of it works
+# What a caller names (IN, LESSON ...) is read by the shell, as "$$IN", so that blanks and quotes in it are safe; make
+# itself passes on what stands on its command line. ARGS alone holds several words.
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
@@ -8,10 +10,11 @@ SLOW := $(patsubst %,tests/test_%.py,cluster colab explorer_browser nbgrader sit
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help env lab test bench hub-test notebooks solutions figures scoreboard site links new exam grade nbgrader slides progress data lock lint clean test-all
+.PHONY: help env lab explore test bench hub-test notebooks solutions figures scoreboard site links new order exam grade nbgrader slides progress data lock lint clean test-all
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
+	@echo "make explore    open the explorer: your own picture, any network, any method"
 	@echo "make test       run every test and every notebook, offline"
 	@echo "make test-all   the same, and what needs a browser or the package registry: the site, the explorer, Colab"
 	@echo "make bench      time every method against captum, grad-cam, torchcam and zennit (half an hour; ARGS=--quick: one minute)"
@@ -23,20 +26,21 @@ help:
 	@echo "make scoreboard grade every method on pictures whose truth is known (an hour; ARGS='--count 8': three minutes; '--workers 2' or '--scheduler ADDRESS': on a cluster)"
 	@echo "make site       build the course's pages from the saved notebooks, into build/site/html"
 	@echo "make progress   show which exercises of your notebooks are solved (ARGS=--run runs them anew)"
-	@echo "make slides     write slides of every lesson, into build/slides"
+	@echo "make slides     write slides of every lesson, into build/slides (ARGS='cam grad_cam': of these)"
 	@echo "make exam       write an exam of its own, and its key (SEED=7), into build/"
-	@echo "make grade      grade a folder of notebooks (IN=folder; ARGS='--exam 7' for an exam)"
+	@echo "make grade      grade a folder of notebooks (IN='my class'; ARGS='--exam 7' for an exam)"
 	@echo "make nbgrader   write the exercises as nbgrader takes them, into build/"
 	@echo "make links      make every copy of the course's address the same (REPO=owner/name: another one, for a fork)"
-	@echo "make new        begin a lesson that passes every rule (LESSON=18_name)"
+	@echo "make new        begin a lesson that passes every rule (LESSON=lime_and_shap AFTER=occlusion)"
+	@echo "make order      number the lessons as tools/lessons.py lists them, and mend every link"
 	@echo "make data       rebuild what datasets/ ships (about an hour; MNIST=folder for the nets trained on MNIST)"
 	@echo "make lock       pin the newest versions of the packages in requirements.txt"
 	@echo "make lint       check style, and mend what can be mended"
 	@echo "make clean      remove .venv and caches; downloads stay"
 
 $(INSTALLED): requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The course needs Python 3.11 or newer: make PYTHON=python3.12 " + "lab")'
-	$(PYTHON) -m venv .venv
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The course needs Python 3.11 or newer: make PYTHON=python3.12 " + "lab")'
+	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip install -q --python $(BIN)/python -r requirements.txt
 	@touch $(INSTALLED)
@@ -49,6 +53,9 @@ env: $(INSTALLED)
 
 lab: env
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(ARGS)
+
+explore: env
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/tools/explore.ipynb $(ARGS)
 
 test: env
 	$(BIN)/python -m pytest $(ARGS)
@@ -88,22 +95,25 @@ progress: env
 	$(BIN)/python -m tools.progress $(ARGS)
 
 exam: env
-	$(BIN)/python solutions/make_exam.py --seed $(SEED) $(ARGS)
+	$(BIN)/python solutions/make_exam.py --seed "$${SEED:?which exam? make exam SEED=7}" $(ARGS)
 
 grade: env
-	$(BIN)/python solutions/grade.py $(IN) $(ARGS)
+	$(BIN)/python solutions/grade.py "$${IN:?which folder? make grade IN=folder}" $(ARGS)
 
 nbgrader: env
 	$(BIN)/python solutions/make_nbgrader.py $(ARGS)
 
 links: env
-	$(BIN)/python -m tools.links $(REPO) $(ARGS)
+	$(BIN)/python -m tools.links "$$REPO" $(ARGS)
 
 new: env
-	$(BIN)/python -m tools.new_lesson $(LESSON)
+	$(BIN)/python -m tools.new_lesson "$${LESSON:?which name? make new LESSON=lime_and_shap AFTER=occlusion}" --after "$$AFTER"
+
+order: env
+	$(BIN)/python -m tools.order
 
 data: env
-	$(BIN)/python -m tools.make_digits $(if $(MNIST),--mnist $(MNIST))
+	$(BIN)/python -m tools.make_digits $${MNIST:+--mnist "$$MNIST"}
 	$(BIN)/python -m tools.make_shapes
 	chmod 644 datasets/weights/*.safetensors
 	cd datasets && git ls-files --cached --others --exclude-standard -- . \
@@ -122,4 +132,4 @@ lint: env
 
 clean:
 	rm -rf .venv build .pytest_cache .ruff_cache
-	find . -name __pycache__ -o -name .ipynb_checkpoints -prune | xargs rm -rf
+	find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -38,6 +38,9 @@ from grading.parts import Part, exercises  # noqa: E402
 from grading.sandbox import Nursery, state_of  # noqa: E402
 from grading.student import Lost, Student  # noqa: E402
 
+from tools.console import print_anything  # noqa: E402
+from tools.lessons import file_name  # noqa: E402
+
 GUARDED = ("helpers", "datasets", "solutions")
 MOST_LETTERS = 300  # of a reason
 
@@ -155,11 +158,12 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     if not (0 < asked.seconds < math.inf and 0 < asked.memory < math.inf):
         parser.error("--seconds and --memory must be more than 0.")
+    print_anything()  # names of students
     sys.dont_write_bytecode = True  # so that nothing in the course changes by itself
     before = _course()
     try:
         if asked.exam is None:
-            rules = Rules(exercises(), "06_exercises.ipynb", {}, asked.seconds, asked.memory)
+            rules = Rules(exercises(), file_name("exercises"), {}, asked.seconds, asked.memory)
         else:
             drawn = exam.draw(asked.exam)
             rules = Rules(exam.parts(drawn), exam.NOTEBOOK, exam.files(drawn), asked.seconds, asked.memory)

@@ -26,13 +26,14 @@ from make_exercises import blank, execute  # noqa: E402
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook  # noqa: E402
 
 from helpers.data.shapes import CATEGORIES  # noqa: E402
+from tools.lessons import path  # noqa: E402
 
 
 def notebooks(seed: int) -> dict[str, nbformat.NotebookNode]:
     """Return the exam and its key, not run yet, by the names of their files; raises ValueError for a negative seed."""
     drawn = exam.draw(seed)
     right = exam.answers(drawn)
-    lesson = nbformat.read(ROOT / "solutions" / "06_exercises.ipynb", as_version=4)
+    lesson = nbformat.read(path("exercises", "solutions"), as_version=4)
     facts = right | drawn._asdict()
     facts |= {"seed": seed, "count": exam.PICTURES, "steps": exam.STEPS, "fingerprint": exam.fingerprint(drawn)}
     facts["first"] = next(cell.source for cell in lesson.cells if cell.cell_type == "code")

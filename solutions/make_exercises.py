@@ -22,10 +22,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tools.lessons import file_name
 from tools.run_notebooks import execute
 
 ROOT = Path(__file__).resolve().parents[1]
-NAMES = ("06_exercises.ipynb",)
+NAMES = (file_name("exercises"),)
 MARK = re.compile(r"(?:#+|<!--)\s*(BEGIN|END) SOLUTION\s*(?:-->)?")
 ATTACHED = re.compile(r"attachment:([\w-]+)\.png")
 PLACEHOLDER = "...  # your code here"

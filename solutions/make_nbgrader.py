@@ -1,11 +1,11 @@
 """Make an nbgrader course of the exercises: ``python solutions/make_nbgrader.py --output build/nbgrader``.
 
-It writes ``source/06_exercises/06_exercises.ipynb`` and ``nbgrader_config.py``. Then, in that folder:
-``nbgrader generate_assignment 06_exercises``, hand out ``release/``, collect into ``submitted/NAME/06_exercises/``, and
-``nbgrader autograde 06_exercises``. The cells' metadata, which nbgrader needs, are made here from the marks BEGIN and
-END SOLUTION, so the notebooks stay free of them. A cell with an answer and its check becomes two: what the student
-fills in, and the check, worth one point. nbgrader runs the checks in the student's own kernel: it trusts the students.
-``python solutions/grade.py`` does not.
+It writes ``source/exercises/exercises.ipynb``, which has no number, so that a term's work keeps its name when lessons
+move, and ``nbgrader_config.py``. Then, in that folder: ``nbgrader generate_assignment exercises``, hand out
+``release/``, collect into ``submitted/NAME/exercises/``, and ``nbgrader autograde exercises``. The cells' metadata,
+which nbgrader needs, are made here from the marks BEGIN and END SOLUTION, so the notebooks stay free of them. A cell
+with an answer and its check becomes two: what the student fills in, and the check, worth one point. nbgrader runs the
+checks in the student's own kernel: it trusts the students. ``python solutions/grade.py`` does not.
 """
 
 import argparse
@@ -18,6 +18,8 @@ import nbformat
 from make_exercises import NAMES, PLACEHOLDER, ROOT, blank_source
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
+
+from tools.lessons import name_of
 
 CHECK = re.compile(r"^(\w+) = check_\w+\(.*\)$", re.MULTILINE)
 HIDDEN = "### BEGIN HIDDEN TESTS\nassert {name} is True\n### END HIDDEN TESTS"
@@ -81,10 +83,11 @@ def main(arguments: list[str] | None = None) -> int:
 def write(folder: Path) -> None:
     """Write nbgrader's configuration and its sources into a folder."""
     for name in NAMES:
-        goal = folder / "source" / Path(name).stem / name
+        assignment = name_of(Path(name))
+        goal = folder / "source" / assignment / f"{assignment}.ipynb"
         goal.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(for_nbgrader(nbformat.read(ROOT / "solutions" / name, as_version=4)), goal)
-    (folder / "nbgrader_config.py").write_text(CONFIG)
+    (folder / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
 
 
 if __name__ == "__main__":

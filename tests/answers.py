@@ -16,7 +16,7 @@ def answer_tests(checks: ModuleType, lesson: str, answers: Mapping[str, tuple[An
 
     Args:
         checks: the module.
-        lesson: the notebook whose folded solutions are taken, such as "04_cam".
+        lesson: the name of the lesson whose folded solutions are taken, such as "cam".
         answers: for each name the right answers, by what is special in them, and the wrong ones, by words of the hint
             that each must get.
     """

@@ -7,12 +7,12 @@ import nbformat
 import torch
 import torch.nn.functional as F
 
-from helpers.course import ROOT
+from tools import lessons
 
 
 def solution(lesson: str, name: str) -> Callable:
-    """Return the function ``name`` of a lesson's folded solutions ("04_cam"), run with torch and F alone."""
-    cells = nbformat.read(ROOT / "notebooks" / f"{lesson}.ipynb", as_version=4).cells
+    """Return the function ``name`` of the folded solutions of a lesson, such as "cam", run with torch and F alone."""
+    cells = nbformat.read(lessons.path(lesson), as_version=4).cells
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     folded = re.findall(r"<summary>Solution</summary>(.*?)</details>", text, re.DOTALL)
     blocks = [block for part in folded for block in re.findall(r"```python\n(.*?)```", part, re.DOTALL)]

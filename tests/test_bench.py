@@ -264,7 +264,7 @@ def test_floors_run(capsys):
 def test_the_command(tmp_path, capsys):
     file = tmp_path / "bench.json"
     assert run.main(["--quick", "--only", "digits_cnn", "grad_cam", "--json", str(file)]) == 0
-    out, found = capsys.readouterr().out, json.loads(file.read_text())
+    out, found = capsys.readouterr().out, json.loads(file.read_text(encoding="utf-8"))
     assert (
         "grad_cam               ours" in out and "| grad_cam | fastest library | 1.05 |" in out and "quick run" in out
     )

@@ -1,4 +1,4 @@
-"""The checkers of lesson 08 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *better_gradients* accept the folded solutions, name each known mistake and wait."""
 
 import numpy as np
 import torch
@@ -106,5 +106,5 @@ ANSWERS = {
     "smoothed": (RIGHT_MEANS, WRONG_MEANS),
 }
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    better_gradients, "08_better_gradients", ANSWERS
+    better_gradients, "better_gradients", ANSWERS
 )

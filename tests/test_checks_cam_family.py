@@ -1,4 +1,4 @@
-"""The checkers of lesson 09 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *cam_family* accept the folded solutions, name each known mistake and wait."""
 
 import torch
 import torch.nn.functional as F
@@ -159,5 +159,5 @@ ANSWERS = {
     "fused": (RIGHT_FUSED, WRONG_FUSED),
 }
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    cam_family, "09_cam_family", ANSWERS
+    cam_family, "cam_family", ANSWERS
 )

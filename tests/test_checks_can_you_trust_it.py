@@ -1,4 +1,4 @@
-"""The checkers of lesson 15 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *can_you_trust_it* accept the folded solutions, name each known mistake and wait."""
 
 import copy
 
@@ -192,5 +192,5 @@ ANSWERS = {
     "with_new": (RIGHT_COPIES, WRONG_COPIES),
 }
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    can_you_trust_it, "15_can_you_trust_it", ANSWERS
+    can_you_trust_it, "can_you_trust_it", ANSWERS
 )

@@ -1,4 +1,4 @@
-"""The checkers of lesson 02: they accept the lesson's own solutions and others as right, and name the mistakes."""
+"""The checkers of lesson *class_prototypes* accept its own solutions and others as right, and name the mistakes."""
 
 import pytest
 import torch
@@ -85,7 +85,7 @@ def cases(table):
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_the_lessons_own_solution_is_right(name, capsys):
-    assert CHECKS[name](solution("02_class_prototypes", name)) is True
+    assert CHECKS[name](solution("class_prototypes", name)) is True
     assert capsys.readouterr().out.startswith("Right: ")
 
 

@@ -1,4 +1,4 @@
-"""The checkers of lesson 12 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *dream_and_inversion* accept the folded solutions, name each known mistake and wait."""
 
 import torch
 import torch.nn.functional as F
@@ -107,5 +107,5 @@ ANSWERS = {
     "guided": (RIGHT_SCORES, WRONG_SCORES),
 }
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    dream_and_inversion, "12_dream_and_inversion", ANSWERS
+    dream_and_inversion, "dream_and_inversion", ANSWERS
 )

@@ -1,4 +1,4 @@
-"""The checkers of lesson 11 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *feature_visualisation* accept the folded solutions, name each known mistake and wait."""
 
 import numpy as np
 import torch
@@ -169,5 +169,5 @@ ANSWERS = {
     "fine_share": (RIGHT_SHARES, WRONG_SHARES),
 }
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    feature_visualisation, "11_feature_visualisation", ANSWERS
+    feature_visualisation, "feature_visualisation", ANSWERS
 )

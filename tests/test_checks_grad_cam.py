@@ -1,4 +1,4 @@
-"""The checkers of lesson 05 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *grad_cam* accept the folded solutions, name each known mistake and wait."""
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +59,4 @@ ANSWERS = {
     "grad_cam_from": (RIGHT_MAPS, WRONG_MAPS),
     "evidence_against": (RIGHT_EVIDENCE, WRONG_EVIDENCE),
 }
-test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    grad_cam, "05_grad_cam", ANSWERS
-)
+test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(grad_cam, "grad_cam", ANSWERS)

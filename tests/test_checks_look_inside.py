@@ -1,4 +1,4 @@
-"""The checkers of lesson 01 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *look_inside* accept the folded solutions, name each known mistake and wait."""
 
 import torch
 
@@ -131,5 +131,5 @@ ANSWERS = {
     "receptive_field": (RIGHT_FIELDS, WRONG_FIELDS),
 }
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    look_inside, "01_look_inside", ANSWERS
+    look_inside, "look_inside", ANSWERS
 )

@@ -1,4 +1,4 @@
-"""The checker of lesson 16 accepts whatever number exposes a wrong map, and says why another one does not."""
+"""The checker of lesson *museum_of_wrong_maps* accepts any number that exposes a wrong map, and explains others."""
 
 import copy
 import itertools
@@ -13,7 +13,7 @@ from answers import answer_tests
 from folded import solution
 from helpers.checks import museum_of_wrong_maps, wrong_maps
 
-LESSON = "16_museum_of_wrong_maps"
+LESSON = "museum_of_wrong_maps"
 CLASSES = range(10)
 count = itertools.count()
 

@@ -1,4 +1,4 @@
-"""The checkers of lesson 07 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *occlusion* accept the folded solutions, name each known mistake and wait."""
 
 import torch
 import torch.nn.functional as F
@@ -100,5 +100,5 @@ ANSWERS = {
     "rise_maps": (RIGHT_MAPS, WRONG_MAPS),
 }
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    occlusion, "07_occlusion", ANSWERS
+    occlusion, "occlusion", ANSWERS
 )

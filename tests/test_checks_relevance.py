@@ -1,4 +1,4 @@
-"""The checkers of lesson 10 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *relevance* accept the folded solutions, name each known mistake and wait."""
 
 import torch
 
@@ -116,7 +116,7 @@ ANSWERS = {
     "share_sum": (RIGHT_SUMS, WRONG_SUMS),
 }
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    relevance, "10_relevance", ANSWERS
+    relevance, "relevance", ANSWERS
 )
 
 

@@ -1,4 +1,4 @@
-"""The checkers of lesson 03: the notebook's own solutions pass, named mistakes get their own message."""
+"""The checkers of lesson *saliency*: the notebook's own solutions pass, named mistakes get their own message."""
 
 import pytest
 import torch
@@ -100,7 +100,7 @@ def one_by_one(model, x, target):
 
 @pytest.mark.parametrize("answer", ["solution", one_by_one], ids=["solution", "one by one"])
 def test_a_right_saliency_passes(answer, capsys):
-    assert saliency.check_saliency(solution("03_saliency", "saliency") if answer == "solution" else answer) is True
+    assert saliency.check_saliency(solution("saliency", "saliency") if answer == "solution" else answer) is True
     assert capsys.readouterr().out.startswith("Right")
 
 
@@ -113,7 +113,7 @@ def test_a_wrong_saliency_gets_its_own_message(hint, capsys):
 
 @pytest.mark.parametrize("answer", ["solution", lambda z, g: torch.where(z > 0, g.clamp(min=0), 0)])
 def test_a_right_rule_passes(answer, capsys):
-    function = solution("03_saliency", "guided_relu_backward") if answer == "solution" else answer
+    function = solution("saliency", "guided_relu_backward") if answer == "solution" else answer
     assert saliency.check_guided_relu_backward(function) is True
     assert capsys.readouterr().out.startswith("Right")
 

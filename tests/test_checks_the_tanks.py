@@ -1,4 +1,4 @@
-"""The checkers of lesson 14 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *the_tanks* accept the folded solutions, name each known mistake and wait."""
 
 import numpy as np
 import torch
@@ -139,5 +139,5 @@ WRONG_CHOICES = {
 
 ANSWERS = {"flip_rates": (RIGHT_RATES, WRONG_RATES), "decorrelate": (RIGHT_CHOICES, WRONG_CHOICES)}
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    the_tanks, "14_the_tanks", ANSWERS
+    the_tanks, "the_tanks", ANSWERS
 )

@@ -1,4 +1,4 @@
-"""The checkers of lesson 13 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *transfer_learning* accept the folded solutions, name each known mistake and wait."""
 
 import copy
 from contextlib import suppress
@@ -160,5 +160,5 @@ ANSWERS = {
     "rescaled": (RIGHT_HEADS, WRONG_HEADS),
 }
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(
-    transfer_learning, "13_transfer_learning", ANSWERS
+    transfer_learning, "transfer_learning", ANSWERS
 )

@@ -1,4 +1,4 @@
-"""The checkers of lesson 17 accept the folded solutions, name each known mistake, and wait for an answer."""
+"""The checkers of lesson *words* accept the folded solutions, name each known mistake and wait."""
 
 import torch
 
@@ -90,7 +90,7 @@ WRONG_INTERACTIONS = {
 
 test_solution_and_blank, test_right, test_wrong, test_strict = answer_tests(
     words,
-    "17_words",
+    "words",
     {"swap": (RIGHT_SWAPS, WRONG_SWAPS), "interaction": (RIGHT_INTERACTIONS, WRONG_INTERACTIONS)},
 )
 

@@ -39,7 +39,7 @@ class Noted(Tiny):
         self.note("unpacked")
 
     def note(self, what):
-        with open(self.notes, "a") as file:  # noqa: PTH123
+        with open(self.notes, "a", encoding="utf-8") as file:  # noqa: PTH123
             file.write(f"{what} {os.getpid()}\n")
 
     def forward(self, x):
@@ -51,7 +51,7 @@ class Noted(Tiny):
 
 def noted(path, what):
     """The processes that noted something, in order."""
-    return [int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith(what)]
+    return [int(line.split()[1]) for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(what)]
 
 
 def alive(pid):

@@ -19,7 +19,7 @@ from jupyter_client.kernelspec import KernelSpec
 from nbclient import NotebookClient
 
 from helpers.course import ROOT
-from tools import links
+from tools import lessons, links
 
 COLAB = {  # what Colab has of the packages that the course needs; not torchsummaryX, captum and torchcam
     "torch": "2.11.*",
@@ -75,11 +75,13 @@ def visit(tmp_path):
     """A function that runs the first cell in a folder, in a process of its own, and returns what it said and did."""
     (tmp_path / "tree" / "helpers").mkdir(parents=True)
     (tmp_path / "tree" / "notebooks").mkdir()
-    (tmp_path / "tree" / "notebooks" / "04_cam.ipynb").write_text("{}")
-    (tmp_path / "tree" / "helpers" / "course.py").write_text('def begin():\n    print("World: course")\n')
+    (tmp_path / "tree" / "notebooks" / "04_cam.ipynb").write_text("{}", encoding="utf-8")
+    (tmp_path / "tree" / "helpers" / "course.py").write_text(
+        'def begin():\n    print("World: course")\n', encoding="utf-8"
+    )
     remote = remote_of(tmp_path / "tree", tmp_path / "remote.git")
-    (tmp_path / "run.py").write_text(RUNNER)
-    (tmp_path / "cell.py").write_text(links.first_cell())
+    (tmp_path / "run.py").write_text(RUNNER, encoding="utf-8")
+    (tmp_path / "cell.py").write_text(links.first_cell(), encoding="utf-8")
     (tmp_path / "content").mkdir()
 
     def run(where, folder="content", *, online=True, times=1, **variables):
@@ -88,7 +90,7 @@ def visit(tmp_path):
         command = [sys.executable, str(tmp_path / "run.py"), where, str(tmp_path / "cell.py"), str(times)]
         done = subprocess.run(
             command, cwd=tmp_path / folder, env=environment | (remote if online else offline),
-            capture_output=True, text=True, check=True,
+            capture_output=True, check=True, encoding="utf-8",
         )  # fmt: skip
         assert not done.stderr, done.stderr
         said, _, end = done.stdout.rpartition("END ")
@@ -122,16 +124,18 @@ def test_away_it_fetches_the_course_once(visit, tmp_path, where, variables):
     assert end["said"].count("World: course") == 2
     (install,) = re.findall(r"^SYSTEM (.*)$", end["said"], re.M)  # the second run found itself inside
     assert install.startswith(f"{sys.executable} -m pip install") and "--no-deps" in install
-    log = subprocess.run(["git", "log", "--oneline"], cwd=course, capture_output=True, text=True, check=True).stdout
+    log = subprocess.run(
+        ["git", "log", "--oneline"], cwd=course, capture_output=True, check=True, encoding="utf-8"
+    ).stdout
     assert len(log.splitlines()) == 1 and (course / ".git" / "shallow").is_file()
 
 
 def test_a_second_notebook_takes_the_copy_of_the_first_and_leaves_work_in_it(visit, tmp_path):
     visit("colab")
     mine = tmp_path / "content" / "course" / "notebooks" / "04_cam.ipynb"
-    mine.write_text("my answers")
+    mine.write_text("my answers", encoding="utf-8")
     end = visit("colab", online=False)
-    assert end["success"] and end["folder"] == str(mine.parent) and mine.read_text() == "my answers"
+    assert end["success"] and end["folder"] == str(mine.parent) and mine.read_text(encoding="utf-8") == "my answers"
 
 
 def test_without_a_network_one_sentence_ends_it(visit, tmp_path):
@@ -144,7 +148,7 @@ def test_without_a_network_one_sentence_ends_it(visit, tmp_path):
 
 def test_a_folder_of_that_name_is_not_touched(visit, tmp_path):
     (tmp_path / "content" / "course").mkdir()
-    (tmp_path / "content" / "course" / "thesis.txt").write_text("mine")
+    (tmp_path / "content" / "course" / "thesis.txt").write_text("mine", encoding="utf-8")
     end = visit("colab")
     assert not end["success"] and end["said"].count("\n") == 1 and "already exists" in end["said"]
     assert [path.name for path in (tmp_path / "content" / "course").iterdir()] == ["thesis.txt"]
@@ -213,7 +217,7 @@ def colab_python():
     )
     (packages,) = folder.glob("lib/python*/site-packages")
     (packages / "google" / "colab").mkdir(parents=True, exist_ok=True)
-    (packages / "google" / "colab" / "__init__.py").write_text("")
+    (packages / "google" / "colab" / "__init__.py").write_text("", encoding="utf-8")
     return str(python)
 
 
@@ -233,15 +237,17 @@ def test_lessons_run_on_colab(colab_python, tmp_path):
     variables |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     variables.pop("PYTHONPATH", None)  # pip asks the registry; COURSE_WORLD=course keeps the lessons offline
 
-    for name in ("02_class_prototypes", "04_cam", "06_exercises"):
-        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    for name in ("class_prototypes", "cam", "exercises"):
+        notebook = nbformat.read(lessons.path(name), as_version=4)
         manager = Colab()
         manager.python = colab_python
         client = NotebookClient(notebook, km=manager, timeout=600, resources={"metadata": {"path": str(content)}})
         client.execute(env=variables)
         assert "World: course | Python 3." in notebook.cells[1].outputs[0].text
         assert "| torch 2.11" in notebook.cells[1].outputs[0].text
-    freeze = subprocess.run([colab_python, "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout
+    freeze = subprocess.run(
+        [colab_python, "-m", "pip", "freeze"], capture_output=True, check=True, encoding="utf-8"
+    ).stdout
     for line in (r"torch==2\.11", r"numpy==2\.1\.", "torchsummaryX==1.1.0", "torchcam==", "captum=="):
         assert re.search(rf"^{line}", freeze, re.M), line
     assert (content / "course" / "notebooks").is_dir()

@@ -176,7 +176,11 @@ def test_weights_are_small_and_say_where_they_come_from(name):
     assert about["trained_on"].startswith("MNIST") == name.endswith("mnist")
     assert {"recipe", "accuracy_course_test", "accuracy_mnist_test"} <= set(about)
     told = [f"{100 * float(about[f'accuracy_{part}_test']):.2f} %" for part in ("mnist", "course")]
-    (row,) = [line for line in (DATASETS / "README.md").read_text().splitlines() if line.startswith(f"| `{name}`")]
+    (row,) = [
+        line
+        for line in (DATASETS / "README.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"| `{name}`")
+    ]
     assert row.endswith(f"| {told[0]} | {told[1]} |"), "datasets/README.md tells other figures"
 
 

@@ -166,8 +166,8 @@ def test_damaged_or_foreign_weights_on_disk_are_named(server, tmp_path, monkeypa
 
 
 def test_a_folder_that_cannot_be_read_or_written(server, tmp_path, monkeypatch, capsys):
-    (tmp_path / "data").write_text("a file, not a folder")
-    (tmp_path / "torch").write_text("a file, not a folder")
+    (tmp_path / "data").write_text("a file, not a folder", encoding="utf-8")
+    (tmp_path / "torch").write_text("a file, not a folder", encoding="utf-8")
     assert load_digits().world == "course" and load_classifier(NAME) == "shapes_resnet"
     assert capsys.readouterr().out.count("cannot be written to") == 2
 

@@ -27,8 +27,7 @@ from helpers.data import shapes
 from helpers.hooks import capture, find_layer
 from helpers.models import load_classifier
 from helpers.synthesis import class_means, class_prototypes
-
-NAME = "06_exercises.ipynb"
+from tools.lessons import path
 
 
 def verdict_of(capsys, check, *answer):
@@ -391,7 +390,7 @@ def make():
 
 @pytest.fixture(scope="module")
 def notebooks():
-    return [nbformat.read(ROOT / folder / NAME, as_version=4) for folder in ("solutions", "notebooks")]
+    return [nbformat.read(path("exercises", folder), as_version=4) for folder in ("solutions", "notebooks")]
 
 
 def test_the_blank_notebook_is_what_its_source_makes(make, notebooks):

@@ -31,9 +31,9 @@ pytestmark = [
 @pytest.fixture
 def lab(tmp_path):
     """The address of JupyterLab over a copy of the notebook, which finds the course by a link beside it."""
-    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "tools").mkdir()
     (tmp_path / "helpers").symlink_to(ROOT / "helpers")
-    shutil.copyfile(ROOT / "notebooks" / "explore.ipynb", tmp_path / "notebooks" / "explore.ipynb")
+    shutil.copyfile(ROOT / "tools" / "explore.ipynb", tmp_path / "tools" / "explore.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -41,7 +41,7 @@ def lab(tmp_path):
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"{name}{value}" for name, value in options.items()]
     variables = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path / "config"), "OMP_NUM_THREADS": "1"}
-    with (tmp_path / "lab.log").open("w") as log:
+    with (tmp_path / "lab.log").open("w", encoding="utf-8") as log:
         server = subprocess.Popen(
             command, cwd=tmp_path, env=variables, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )

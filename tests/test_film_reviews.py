@@ -216,7 +216,7 @@ def test_a_disk_that_is_full_or_not_to_be_written(mirror, tmp_path, monkeypatch)
             fetch("reviews")
     assert left(tmp_path) == set()
     (tmp_path / "data").rename(tmp_path / "away")
-    (tmp_path / "data").write_text("a file, not a folder")
+    (tmp_path / "data").write_text("a file, not a folder", encoding="utf-8")
     with pytest.raises(FetchError, match="cannot be written to"):
         fetch("reviews")
 

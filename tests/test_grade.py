@@ -4,6 +4,7 @@ import ast
 import csv
 import re
 import sys
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -15,7 +16,10 @@ sys.path.append(str(ROOT / "solutions"))
 
 import grade
 from grading import parts
+from grading.folder import submissions
 from grading.sandbox import Nursery
+
+from tools.lessons import file_name, path
 
 NAMES = ("q2_cam", "q2_count", "q3_cam")
 CAM = """
@@ -178,7 +182,7 @@ BEHIND = {  # what only the kernel can stop, and only where it can
         "AssertionError",
     ),
     "torch-writing": ([f'import torch\ntorch.save(1, "{{out}}/x.pt")\n{CAM}'], "cell 2 stopped with RuntimeError"),
-    "reads-solutions": ([f'open("{ROOT}/solutions/06_exercises.ipynb").read()\n{CAM}'], "PermissionError"),
+    "reads-solutions": ([f'open("{path("exercises", "solutions")}").read()\n{CAM}'], "PermissionError"),
     "reads-others": ([f'open("{{folder}}/right.ipynb").read()\n{CAM}'], "PermissionError"),
     "native-kill": (
         [f"import ctypes, os\nassert ctypes.CDLL(None).kill(os.getppid(), 9) == 0\n{CAM}"],
@@ -189,7 +193,7 @@ BEHIND = {  # what only the kernel can stop, and only where it can
 
 @pytest.fixture(scope="module")
 def first():
-    cells = nbformat.read(ROOT / "solutions" / "06_exercises.ipynb", as_version=4).cells
+    cells = nbformat.read(path("exercises", "solutions"), as_version=4).cells
     return next(cell.source for cell in cells if cell.cell_type == "code")
 
 
@@ -201,7 +205,7 @@ def hand_in(path, cells, **names):
 
 def rules(**options):
     chosen = [part for part in parts.exercises() if part.name in NAMES]
-    return grade.Rules(chosen, "06_exercises.ipynb", {}, **({"seconds": 2.0, "memory": 1.0} | options))
+    return grade.Rules(chosen, file_name("exercises"), {}, **({"seconds": 2.0, "memory": 1.0} | options))
 
 
 @pytest.fixture(scope="module")
@@ -216,19 +220,19 @@ def graded(tmp_path_factory, first, nursery):
     folder, out = tmp_path_factory.mktemp("handed-in"), tmp_path_factory.mktemp("elsewhere")
     for name, (cells, *_) in (SUBMISSIONS | BEHIND).items():
         hand_in(folder / f"{name}.ipynb", [first, *cells], out=out, folder=folder)
-    (folder / "damaged.ipynb").write_text("{]")
+    (folder / "damaged.ipynb").write_text("{]", encoding="utf-8")
     (folder / "empty").mkdir()
     own = folder / "own-helpers" / "helpers" / "checks"
     own.mkdir(parents=True)
-    (own.parent / "__init__.py").write_text("")
-    (own / "__init__.py").write_text("")
-    (own / "exercises.py").write_text("check_q2_count = lambda function: True\n")
+    (own.parent / "__init__.py").write_text("", encoding="utf-8")
+    (own / "__init__.py").write_text("", encoding="utf-8")
+    (own / "exercises.py").write_text("check_q2_count = lambda function: True\n", encoding="utf-8")
     hand_in(folder / "own-helpers" / "mine.ipynb", [first, CAM, WRONG_COUNT, GRAD])
     (folder / "linked").mkdir()
     (folder / "linked" / "note.txt").symlink_to(out / "linked")
     hand_in(folder / "linked" / "mine.ipynb", [first, CAM, tried('open("note.txt", "w")'), COUNT, GRAD])
     table = grade.grade(folder, rules(), nursery)
-    with (folder / "grades.csv").open(newline="") as file:
+    with (folder / "grades.csv").open(newline="", encoding="utf-8") as file:
         return table, out, {row["name"]: row for row in csv.DictReader(file)}
 
 
@@ -307,7 +311,30 @@ def test_without_the_kernel_python_keeps_the_fence(tmp_path, first, nursery, mon
     assert [score for score, _ in scores.values()] == [0, 0, 1]
     assert "tried to write outside" in scores["q2_cam"][1]
     assert "changed files outside its folder (x.png)" in scores["q2_count"][1]
-    assert (folder / "grades.csv").read_text().splitlines()[1].startswith("'=cmd,")
+    assert (folder / "grades.csv").read_text(encoding="utf-8").splitlines()[1].startswith("'=cmd,")
+
+
+def test_a_notebook_is_read_with_a_byte_order_mark_and_by_its_lessons_name(tmp_path):
+    nbformat.write(new_notebook(cells=[new_code_cell("x = 'ä'")]), tmp_path / "anna.ipynb")
+    (tmp_path / "anna.ipynb").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "anna.ipynb").read_bytes())
+    (tmp_path / "ben").mkdir()
+    for name in ("exercises", "07_other"):  # nbgrader's name for it; a lesson beside it
+        nbformat.write(new_notebook(cells=[new_code_cell(f"'{name}'")]), tmp_path / "ben" / f"{name}.ipynb")
+    found = submissions(tmp_path, file_name("exercises"))
+    assert found["anna"].cells == ["x = 'ä'"] and found["ben"].cells == ["'exercises'"]
+
+
+def test_a_name_that_a_browser_or_windows_has_changed_is_a_submission_all_the_same(tmp_path):
+    names = ("anna.ipynb", "ben.IPYNB", "cem.ipynb.txt", "dora.ipynb.json", "anna.ipynb.txt", "notes.txt", "ipynb")
+    (tmp_path / "eve").mkdir()
+    for name in (*names, "eve/06_Exercises.ipynb.txt", "eve/._06_Exercises.ipynb"):
+        text = nbformat.writes(new_notebook(cells=[new_code_cell(Path(name).name)]))
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    found = submissions(tmp_path, file_name("exercises"))
+    assert {name: one.cells[0] for name, one in found.items()} == {
+        "anna": "anna.ipynb", "anna.ipynb.txt": "anna.ipynb.txt", "ben": "ben.IPYNB", "cem": "cem.ipynb.txt",
+        "dora": "dora.ipynb.json", "eve": "06_Exercises.ipynb.txt",
+    }  # fmt: skip
 
 
 def test_an_empty_folder_is_an_error(tmp_path, capsys):
@@ -318,7 +345,7 @@ def test_an_empty_folder_is_an_error(tmp_path, capsys):
 
 def test_the_parts_are_those_of_the_notebook():
     """Every check of the notebook is a part, with the same answers, and what is given is given by the notebook."""
-    notebook = nbformat.read(ROOT / "notebooks" / "06_exercises.ipynb", as_version=4)
+    notebook = nbformat.read(path("exercises"), as_version=4)
     calls = {}
     for cell in notebook.cells:
         if cell.cell_type == "code" and re.search(r"= check_q\d\w*\(", cell.source):

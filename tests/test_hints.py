@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from test_repository import LESSONS, NOTEBOOKS, cells_of, code_of, every_lesson, prose_of
 
+from tools.lessons import name_of
+
 BLANK = re.compile(r"^def (\w+)\([^)]*\):\n(?:    .*\n)*?    \.\.\.  # your code here", re.M)
-# lesson 06 asks for values, too: `prototypes = ...` and the line below it
+# lesson *exercises* asks for values, too: `prototypes = ...` and the line below it
 ANSWER = re.compile(r"^(?:def )?(\w+).*\n(?:    .*\n)*? *\.\.\.  # your code here", re.M)
 HINT = re.compile(r"<details><summary>Hint (\d)</summary>\n\n(.*?)\n</details>\n", re.S)
 SOLUTION = re.compile(r"<details><summary>(?:Solution|Steps)</summary>\n\n(.*?)</details>", re.S)
@@ -18,10 +20,11 @@ SOLUTION = re.compile(r"<details><summary>(?:Solution|Steps)</summary>\n\n(.*?)<
 def exercises(path: Path) -> Iterator[tuple[str, str]]:
     """Yield the name of each exercise of a lesson and the Markdown that has its hints.
 
-    That is the cell below; in lesson 06, whose solutions lie in solutions/, it is the one above, which has the steps.
+    That is the cell below; in lesson *exercises*, whose solutions lie in solutions/, it is the one above, which has the
+    steps.
     """
     for above, below in pairwise(cells_of(path)):
-        if path.stem.startswith("06"):
+        if name_of(path) == "exercises":
             code, prose, asked = below, above, ANSWER
         else:
             code, prose, asked = above, below, BLANK
@@ -31,7 +34,7 @@ def exercises(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def found(path: Path) -> list:
-    return [pytest.param(*exercise, id=f"{path.stem[:2]}-{exercise[0]}") for exercise in exercises(path)]
+    return [pytest.param(*exercise, id=f"{name_of(path)}-{exercise[0]}") for exercise in exercises(path)]
 
 
 @every_lesson
@@ -57,5 +60,5 @@ def test_an_exercise_has_two_short_hints_before_its_solution(name, prose):
 
 
 def test_the_answered_exercises_have_the_hints_of_the_blank_ones():
-    blank, answered = (HINT.findall(prose_of(path)) for path in NOTEBOOKS if path.stem.startswith("06"))
+    blank, answered = (HINT.findall(prose_of(path)) for path in NOTEBOOKS if name_of(path) == "exercises")
     assert blank == answered

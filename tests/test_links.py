@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 from helpers.course import ROOT
+from tools.lessons import file_name
 
 FORK = "Kim-2/looking.inside"
 
@@ -30,7 +31,9 @@ def copy(tmp_path):
     page = f"https://{links.setting().split('/')[0]}.github.io/{links.setting().split('/')[1]}/04.html"
     site = links.ROOT / "docs" / "of_the_test"
     site.mkdir(parents=True)
-    (site / "index.md").write_text(f"[site]({page}) and https://mybinder.org/v2/gh/{links.setting()}/main.")
+    (site / "index.md").write_text(
+        f"[site]({page}) and https://mybinder.org/v2/gh/{links.setting()}/main.", encoding="utf-8"
+    )
     return links
 
 
@@ -54,7 +57,7 @@ def test_a_fork_leaves_no_other_address_and_twice_is_once(copy, capsys):
         assert cells[0].source.split("\n\n")[0] == copy.badges(FORK, path.name)
         first = next(cell for cell in cells if cell.cell_type == "code")
         assert first.source == copy.first_cell() and f"https://github.com/{FORK} course" in first.source
-    site = (copy.ROOT / "docs" / "of_the_test" / "index.md").read_text()
+    site = (copy.ROOT / "docs" / "of_the_test" / "index.md").read_text(encoding="utf-8")
     owner, name = FORK.split("/")
     assert f"gh/{FORK}/main" in site and f"https://{owner.lower()}.github.io/{name}/04.html" in site
     capsys.readouterr()
@@ -71,21 +74,23 @@ def test_back_again_is_as_before(copy):
 
 
 def test_what_a_fork_takes_over_later_is_put_right_without_an_argument(copy, capsys):
-    old, lesson = copy.setting(), copy.ROOT / "notebooks" / "04_cam.ipynb"
+    old, lesson = copy.setting(), copy.ROOT / "notebooks" / file_name("cam")
     copy.main([])
-    merged = lesson.read_text()
+    merged = lesson.read_text(encoding="utf-8")
     copy.main([FORK])
-    lesson.write_text(merged)
-    (copy.ROOT / "README.md").open("a").write(f"\nSee https://github.com/{old}.\n")
+    lesson.write_text(merged, encoding="utf-8")
+    (copy.ROOT / "README.md").open("a", encoding="utf-8").write(f"\nSee https://github.com/{old}.\n")
     capsys.readouterr()
-    assert copy.main(["--check"]) == 1 and lesson.read_text() == merged
+    assert copy.main(["--check"]) == 1 and lesson.read_text(encoding="utf-8") == merged
     said = capsys.readouterr().out.split("\n")
-    assert [line.split()[0] for line in said if line] == ["README.md", "notebooks/04_cam.ipynb"]
-    assert copy.main([]) == 0 and old not in lesson.read_text() + (copy.ROOT / "README.md").read_text()
+    assert [line.split()[0] for line in said if line] == ["README.md", f"notebooks/{file_name('cam')}"]
+    assert copy.main([]) == 0 and old not in lesson.read_text(encoding="utf-8") + (copy.ROOT / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_outputs_and_other_cells_stay(copy):
-    lesson = copy.ROOT / "notebooks" / "04_cam.ipynb"
+    lesson = copy.ROOT / "notebooks" / file_name("cam")
     before = nbformat.read(lesson, as_version=4)
     copy.main([FORK])
     after = nbformat.read(lesson, as_version=4)
@@ -97,9 +102,11 @@ def test_outputs_and_other_cells_stay(copy):
 def test_names_alike_are_left_alone(copy):
     old = copy.setting()
     others = f"https://github.com/{old}-2 github.com/x{old} gitlab.com/{old} {old} github.com/{old}.wiki"
-    (copy.ROOT / "notes.md").write_text(f"{others} github.com/{old}. git@github.com:{old}.git")
+    (copy.ROOT / "notes.md").write_text(f"{others} github.com/{old}. git@github.com:{old}.git", encoding="utf-8")
     copy.main([FORK])
-    assert (copy.ROOT / "notes.md").read_text() == f"{others} github.com/{FORK}. git@github.com:{FORK}.git"
+    assert (copy.ROOT / "notes.md").read_text(
+        encoding="utf-8"
+    ) == f"{others} github.com/{FORK}. git@github.com:{FORK}.git"
 
 
 @pytest.mark.parametrize(
@@ -114,7 +121,7 @@ def test_another_kind_of_name_is_refused_before_anything_is_written(copy, name):
 
 def test_a_setting_that_cannot_be_is_named(copy):
     citation = copy.ROOT / "CITATION.cff"
-    citation.write_text(citation.read_text().replace("repository-code", "code"))
+    citation.write_text(citation.read_text(encoding="utf-8").replace("repository-code", "code"), encoding="utf-8")
     with pytest.raises(SystemExit, match="CITATION.cff needs a line like this"):
         copy.main([])
 
@@ -122,6 +129,6 @@ def test_a_setting_that_cannot_be_is_named(copy):
 def test_the_badges_are_small_pictures_of_their_own():
     for name in ("colab", "kaggle"):
         picture = ROOT / "notebooks" / "figures" / f"{name}.svg"
-        root = ElementTree.fromstring(picture.read_text())
+        root = ElementTree.fromstring(picture.read_text(encoding="utf-8"))
         assert root.get("aria-label") == f"Open in {name.title()}" and picture.stat().st_size < 1000
-        assert "http" not in picture.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert "http" not in picture.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")

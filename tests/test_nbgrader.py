@@ -19,21 +19,23 @@ sys.path.append(str(ROOT / "solutions"))
 import make_nbgrader
 from make_exercises import PLACEHOLDER
 
-NAME = "06_exercises"
+from tools.lessons import path
+
+NAME = "exercises"
 PARTS = ("q1", "q2_cam", "q2_count", "q3_cam", "q3_grades")
 SCORE_NAMES = """
 import json
 from nbgrader.api import Gradebook
 with Gradebook("sqlite:///gradebook.db") as book:
     for student in ("ada", "blank"):
-        notebook = book.find_submission_notebook("06_exercises", "06_exercises", student)
+        notebook = book.find_submission_notebook("exercises", "exercises", student)
         print(json.dumps({grade.name: grade.score for grade in notebook.grades}))
 """
 
 
 @pytest.fixture(scope="module")
 def source():
-    return make_nbgrader.for_nbgrader(nbformat.read(ROOT / "solutions" / f"{NAME}.ipynb", as_version=4))
+    return make_nbgrader.for_nbgrader(nbformat.read(path("exercises", "solutions"), as_version=4))
 
 
 def roles(notebook):
@@ -101,8 +103,8 @@ def run(folder, *arguments):
         cwd=folder,
         env=os.environ | home | path,
         capture_output=True,
-        text=True,
         check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

@@ -33,11 +33,11 @@ def packed(folder):
             Image.fromarray(picture).save(folder / "images" / f"{name}.jpg", quality=100, subsampling=0)
             Image.fromarray(outline).save(folder / "annotations" / "trimaps" / f"{name}.png")
             lines.append(f"{name} {i + 1} {1 + (name[0] == 'd')} 1\n")
-        (folder / "annotations" / f"{half}.txt").write_text("".join(lines))
+        (folder / "annotations" / f"{half}.txt").write_text("".join(lines), encoding="utf-8")
     archives = {}
     for part in ("images", "annotations"):
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        with tarfile.open(fileobj=buffer, mode="w:gz", encoding="utf-8") as archive:
             archive.add(folder / part, part)
         archives[f"{part}.tar.gz"] = buffer.getvalue()
     return archives

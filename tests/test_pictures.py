@@ -266,6 +266,6 @@ def test_the_network_is_blocked_here_and_in_every_python_started_from_here():
             reach()
     assert attempts == ["192.0.2.1", "example.org", "example.org", "192.0.2.1"]
     code = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
-    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, encoding="utf-8")
     assert "the tests allow no look-up of 192.0.2.1" in child.stderr
     assert (os.environ["COURSE_WORLD"], os.environ["MPLBACKEND"]) == ("course", "agg")

@@ -1,13 +1,16 @@
 """A learner's progress: what saved notebooks say of exercises and guesses, and what running them anew says."""
 
+import os
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from helpers.course import ROOT
-from tools import progress
+from tools import lessons, progress
 
 FIRST = new_code_cell(
     "import sys\nfrom pathlib import Path\n\nfor p in (Path.cwd(), *Path.cwd().parents):\n"
@@ -39,7 +42,7 @@ def lesson(tmp_path):
 
     def save(*cells):
         start = [new_markdown_cell("[![Open](x.svg)](x)\n\n# 4 · Where?"), FIRST, new_code_cell(CHECK)]
-        path = tmp_path / "04_where.ipynb"
+        path = tmp_path / "04_cam.ipynb"
         nbformat.write(new_notebook(cells=[*start, *cells]), path)
         return path
 
@@ -106,22 +109,48 @@ def test_the_table_and_the_page(lesson, tmp_path, capsys):
         answer(body("return x"), "Not yet: take <2> & not 1.\n"),
         answer('guess = "b"\npredict(guess, "b", why)', "Right: (b) because.\n"),
     )
-    (tmp_path / "05_broken.ipynb").write_text("{")
+    (tmp_path / "05_grad_cam.ipynb").write_text("{", encoding="utf-8")
     output = tmp_path / "out" / "progress.html"
     assert progress.main(["--folder", str(tmp_path), "--output", str(output)]) == 0
-    text, page = capsys.readouterr().out, output.read_text()
+    text, page = capsys.readouterr().out, output.read_text(encoding="utf-8")
     assert text.startswith("1 of 2 exercises right, 1 of 1 guesses made.")
     assert re.search(r"^  double +not yet: take <2> & not 1\.$", text, re.M) and "fresh copy" in text
     assert f'<a href="../{path.name}">4 · Where?</a>' in page and "take &lt;2&gt; &amp; not 1." in page
     assert "width=device-width" in page and "fresh copy" in page
     assert not re.search(r"<script|<link|<img|https?:|url\(", page), "the page stands alone"
-    with pytest.raises(SystemExit, match="No lesson of that number"):
-        progress.main(["99", "--folder", str(tmp_path)])
+    with pytest.raises(SystemExit, match="There is no lesson '04'; the lessons here are: cam, grad_cam"):
+        progress.main(["04", "--folder", str(tmp_path)])
+    with pytest.raises(SystemExit, match="There is no lesson in .*; name the folder of your notebooks"):
+        progress.main(["--folder", str(tmp_path / "out")])
+    progress.main(["cam", "--folder", str(tmp_path), "--output", str(output)])
+    assert "Where?" in capsys.readouterr().out and "fresh copy" not in output.read_text(encoding="utf-8")
+
+
+def test_the_table_and_the_page_need_no_utf_8_console_and_the_page_is_utf_8(lesson, tmp_path):
+    """As on Windows: what is printed and written goes by the machine's own encoding, unless it is said otherwise."""
+    lesson(
+        answer(body("return x"), "Not yet: a map Σ of √2 · x.\n"), answer(body("return 2 * x"), "Right: it doubles.\n")
+    )
+    output = tmp_path / "progress.html"
+    command = [sys.executable, "-m", "tools.progress", "--folder", str(tmp_path), "--output", str(output)]
+    machine = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | machine, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"1 of 2 exercises right" in done.stdout and b"a map ? of ?2 ? x." in done.stdout
+    page = output.read_text(encoding="utf-8")
+    assert "a map Σ of √2 · x." in page and "✓ right" in page and '<meta charset="utf-8">' in page
+
+
+def test_a_notebook_with_a_byte_order_mark_is_read_as_it_is(lesson):
+    path = lesson(answer(body("return 2 * x"), "Right: it doubles.\n"))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    found = progress.read(path)
+    assert not found.trouble and [one.state for one in found.exercises] == ["right"]
 
 
 def test_it_finds_the_exercises_and_questions_of_every_lesson():
-    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+    for path in lessons.paths():
         found = progress.read(path)
-        asked = path.read_text().count("predict(guess")
+        asked = path.read_text(encoding="utf-8").count("predict(guess")
         assert found.exercises and {one.state for one in found.exercises} == {"not answered"}, path.name
         assert len(found.guesses) == max(asked, 1) and not any(found.guesses), path.name

@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from helpers.course import ROOT
+from tools import lessons
 
 NOTEBOOKS = sorted(path for folder in ("notebooks", "solutions", "tools") for path in (ROOT / folder).glob("*.ipynb"))
-LESSONS = [path for path in NOTEBOOKS if path.parent.name == "notebooks" and path.name[:2].isdigit()]
-REPOSITORY = yaml.safe_load((ROOT / "CITATION.cff").read_text())["repository-code"]
+LESSONS = lessons.paths()
+REPOSITORY = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["repository-code"]
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: f"{p.parent.name}/{p.stem}")
 every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 
@@ -23,7 +24,10 @@ every_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 @cache
 def files():
     """Every file of the repository: what lies here, less what .gitignore names."""
-    ignored = {".git", *(line.strip("/") for line in (ROOT / ".gitignore").read_text().split() if "*" not in line)}
+    ignored = {
+        ".git",
+        *(line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").split() if "*" not in line),
+    }
     found = []
     for path in ROOT.rglob("*"):
         parts = path.relative_to(ROOT).parts
@@ -34,7 +38,7 @@ def files():
 
 @cache
 def cells_of(path):
-    cells = json.loads(path.read_text())["cells"]
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     for cell in cells:
         cell["source"] = "".join(cell["source"])
     return cells
@@ -65,9 +69,22 @@ def is_picture(output):
 # --- notebooks ---
 
 
-def test_there_are_the_core_lessons():
-    assert {path.stem[:2] for path in LESSONS} >= {"00", "02", "03", "04", "05", "06"}
-    assert (ROOT / "solutions" / "06_exercises.ipynb") in NOTEBOOKS
+def test_the_folder_of_lessons_holds_the_lessons_of_the_list_and_figures_alone():
+    kept = {path for path in files() if ROOT / "notebooks" in path.parents}
+    assert {path for path in kept if path.parent == ROOT / "notebooks"} == set(LESSONS), "run: make order"
+    assert {path.parent.name for path in kept - set(LESSONS)} == {"figures"}
+    assert lessons.path("exercises", "solutions") in NOTEBOOKS
+
+
+def test_the_folder_of_tests_holds_tests_and_what_they_import():
+    folder = ROOT / "tests"
+    others = {path for path in files() if folder in path.parents and not path.name.startswith("test_")}
+    texts = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
+    for path in others - {folder / "conftest.py"}:
+        assert path.suffix == ".py", f"{path.name} is no test"
+        assert path.stem == "sitecustomize" or re.search(rf"(from|import) {path.stem}\b", texts), (
+            f"no test needs {path.name}"
+        )
 
 
 @every_notebook
@@ -78,7 +95,7 @@ def test_saved_as_run_from_top_to_bottom(path):
     assert "error" not in kinds
     noise = [o["text"] for cell in code_of(path) for o in cell["outputs"] if o.get("name") == "stderr"]
     assert not noise, "a warning is saved with the notebook"
-    assert "widgets" not in json.loads(path.read_text())["metadata"]
+    assert "widgets" not in json.loads(path.read_text(encoding="utf-8"))["metadata"]
     assert not any("widget-view" in kind for c in code_of(path) for o in c["outputs"] for kind in o.get("data", {}))
 
 
@@ -117,7 +134,7 @@ def test_the_header_has_the_form_of_a_lesson(path):
     badge, title, *rest = [line for line in header.split("\n\n") if line.strip()]
     colab = REPOSITORY.replace("github.com", "colab.research.google.com/github")
     assert f"({colab}/blob/main/notebooks/{path.name})" in badge
-    assert re.match(rf"# {int(path.stem[:2])} · \S", title)
+    assert re.match(rf"# {int(lessons.number(lessons.name_of(path)))} · \S", title), "run: make order"
     assert rest[0].startswith("**Goal.**") and rest[1].startswith("**You will be able to**")
     reading, running = re.match(r"Reading (\d+) minutes · running (\d+) s · needs ", rest[2]).groups()
     assert 5 <= int(reading) <= 60 and int(running) < 60
@@ -203,7 +220,7 @@ def test_no_call_that_the_course_teaches_against(path):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "helpers").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_such_call_in_the_helpers(path):
-    check_banned(path.read_text())
+    check_banned(path.read_text(encoding="utf-8"))
 
 
 def check_banned(code):
@@ -220,7 +237,7 @@ def check_banned(code):
 @every_lesson
 def test_folded_solutions_stand_below_their_exercise(path):
     code = "\n".join(cell["source"] for cell in code_of(path))
-    if path.stem.startswith("06"):
+    if path == lessons.path("exercises"):
         return  # its solutions lie in solutions/
     asked = re.findall(r"^def (\w+)\([^)]*\):\n(?:    .*\n)*?    \.\.\.  # your code here", code, re.M)
     assert asked, "no exercise"
@@ -233,7 +250,40 @@ def test_folded_solutions_stand_below_their_exercise(path):
 
 def pages():
     yield from ((path, prose_of(path)) for path in NOTEBOOKS)
-    yield from ((path, path.read_text()) for path in files() if path.suffix == ".md")
+    yield from ((path, path.read_text(encoding="utf-8")) for path in files() if path.suffix == ".md")
+
+
+def texts():
+    """What people read and run: every page and module, and each notebook's cells without their outputs."""
+    for path in files():
+        if path in NOTEBOOKS:
+            yield path, "\n\n".join(cell["source"] for cell in cells_of(path))
+        elif path.suffix in {".md", ".py", ".toml", ".yml", ".yaml", ".cff", ".html", ".css", ".bib", ""}:
+            yield path, path.read_text(encoding="utf-8")
+
+
+def numbered(text):
+    """Lessons that a text calls by their number, which changes when the order does; only a link may have it."""
+    names = "|".join(lessons.ORDER)
+    counted = r"\blessons?[\s_]+\[?\*?\d+\b"
+    return re.findall(rf"{counted}|(?<!\w)\d\d_(?:{names})\b(?!\.ipynb)", text, re.I)
+
+
+def test_lessons_are_called_by_their_names():
+    for path, text in texts():
+        if path.name != "test_repository.py":
+            assert not numbered(text), f"{path.relative_to(ROOT)}: {numbered(text)}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["needs lesson 04", "Lessons 4 to 6", "[lesson 04](x)", "lesson *04*", "lesson_04.py", "lesson\n04", "in 04_cam"],
+)
+def test_a_lesson_called_by_its_number_is_found(text):
+    assert numbered(text)
+    assert not numbered(
+        "lesson *cam*, [lesson *cam*](04_cam.ipynb), 3 lessons, lessons in 4 weeks, a lesson of 25 minutes"
+    )
 
 
 def test_links_inside_the_repository_exist():
@@ -244,7 +294,7 @@ def test_links_inside_the_repository_exist():
 
 
 def test_the_readme_lists_every_lesson_with_its_minutes():
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for path in LESSONS:
         minutes = re.search(r"Reading (\d+) minutes", cells_of(path)[0]["source"]).group(1)
         assert re.search(rf"\(notebooks/{path.name}\).*\| {minutes} min", readme), path.name
@@ -256,7 +306,7 @@ def test_the_tree_is_small():
 
 @pytest.mark.parametrize("folder", ["datasets", "notebooks/figures"])
 def test_what_is_shipped_is_what_was_made(folder):
-    lines = (ROOT / folder / "SHA256SUMS").read_text().splitlines()
+    lines = (ROOT / folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     expected = {name.removeprefix("./"): checksum for checksum, name in (line.split("  ") for line in lines)}
     shipped = [path for path in files() if (ROOT / folder) in path.parents]
     shipped = {
@@ -273,7 +323,7 @@ def test_nothing_of_one_machine_or_of_a_registry_is_in_the_repository():
     )
     for path in files():
         if path.suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".txt", ".cff", ""}:
-            text = path.read_text()
+            text = path.read_text(encoding="utf-8")
             found = shape.search(text)
             assert not found, f"{path.relative_to(ROOT)}: {found.group()}"
             assert not re.search(r"\b(TO" + "DO|FIX" + "ME)", text), path
@@ -356,7 +406,7 @@ def test_no_circle_of_imports():
 
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_public_functions_have_hints_and_say_what_they_do(path):
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             assert ast.get_docstring(node), node.name
             assert node.returns is not None, f"{node.name} does not say what it returns"
@@ -367,6 +417,87 @@ def test_public_functions_have_hints_and_say_what_they_do(path):
 def test_ruff_has_nothing_to_say():
     for command in (["check"], ["format", "--check"]):
         run = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, "-q", "."], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "ruff", *command, "-q", "."],
+            cwd=ROOT,
+            capture_output=True,
+            encoding="utf-8",
         )
         assert run.returncode == 0, run.stdout + run.stderr
+
+
+# --- text files and commands on every machine ---
+
+MODES = set("rwaxbt+")
+
+
+def without_encoding(tree):
+    """Lines that read or write text, a file's or a process's, in whatever encoding the machine has."""
+    found = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        given = {word.arg: getattr(word.value, "value", None) for word in call.keywords}
+        first = [getattr(argument, "value", None) for argument in call.args]
+        if "encoding" in given or None in given:
+            continue
+        if name in ("read_text", "write_text"):
+            missing = len(first) < {"read_text": 1, "write_text": 2}[name]
+        elif name == "open":
+            first = first[1:] if isinstance(call.func, ast.Name) else first  # open(file, mode), but file.open(mode)
+            mode = first[0] if first else given.get("mode", "r")
+            missing = isinstance(mode, str) and set(mode) <= MODES and "b" not in mode
+        else:
+            missing = given.get("text") is True or given.get("universal_newlines") is True
+        if missing:
+            found.append(call.lineno)
+    return found
+
+
+CODE = [path for path in files() if path.suffix == ".py"]
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_text_is_read_and_written_as_utf_8(path):
+    lines = without_encoding(ast.parse(path.read_text(encoding="utf-8")))
+    assert not lines, f'{path.relative_to(ROOT)}, lines {lines}: say encoding="utf-8"'
+
+
+@every_notebook
+def test_text_is_read_as_utf_8_in_lessons_too(path):
+    for cell in code_of(path):
+        assert not without_encoding(ast.parse(cell["source"])), cell["source"]
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("p.read_text(); p.write_text(t); open(f); open(f, 'w'); p.open(); p.open('a'); run(c, text=True)", 7),
+        ("p.read_text('utf-8'); p.write_text(t, encoding='utf-8'); open(f, 'rb'); p.open('wb'); run(c)", 0),
+        ("Image.open(p); tarfile.open(name); os.open(a, b); open(f, encoding='utf-8', mode='w'); p.open(**k)", 0),
+    ],
+)
+def test_text_without_an_encoding_is_found(code, count):
+    assert len(without_encoding(ast.parse(code))) == count
+
+
+CONSTANT = {"ARGS", "BIN", "INSTALLED", "INSTALLED_ALL", "SLOW"}  # ours, without blanks; ARGS holds several words
+
+
+def unquoted(makefile):
+    """Variables in recipes that a blank or a quote in them would tear apart: outside of double quotes, or not ours."""
+    found = []
+    for line in re.findall(r"^\t(.*)$", makefile, re.M):
+        bare = re.sub(r'"(?:[^"\\\\]|\\\\.)*"', '""', re.sub(r"\$\$\{\w+:\+([^}]*)\}", r"\1", line))
+        found += [name for name in re.findall(r"\$[({](\w+)", bare) if name not in CONSTANT]
+        found += re.findall(r"\$\$\{?([A-Za-z]\w*)", bare)
+        found += [name for name in re.findall(r"\$\((\w+)\)", line) if name not in CONSTANT | {"PYTHON"}]
+    return sorted(set(found))
+
+
+def test_recipes_quote_what_a_caller_names():
+    assert not unquoted((ROOT / "Makefile").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("recipe", ["grade $(IN)", 'grade "$(IN)"', "grade $$IN", "grade $${IN:?which}", "$(PYTHON) x"])
+def test_an_unquoted_variable_is_found(recipe):
+    assert unquoted(f"grade: env\n\t$(BIN)/python {recipe} $(ARGS)\n") in (["IN"], ["PYTHON"])
+    assert not unquoted('a:\n\t$(BIN)/x "$$IN" "$${IN:?which?}" $${IN:+--in "$$IN"} "$(PYTHON)" $(ARGS) \'$$\'\n')

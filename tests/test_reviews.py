@@ -1,4 +1,4 @@
-"""The reviews of lesson 17: the label follows from the words that are marked, and nothing else tells it."""
+"""The reviews of lesson *words*: the label follows from the words that are marked, and nothing else tells it."""
 
 import re
 from collections import Counter

@@ -74,7 +74,7 @@ def test_an_interrupted_call_goes_on_where_it_was(tmp_path, worked, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         board_of(tmp_path)
     assert len(list(tmp_path.glob("*.json"))) == 5
-    (tmp_path / "left.part").write_text("by a process that was killed")
+    (tmp_path / "left.part").write_text("by a process that was killed", encoding="utf-8")
     monkeypatch.setattr(work_units, "work", counted)
     board = board_of(tmp_path)
     assert len(worked) == len(set(worked)) == 3 * len(ROWS) and same(board, board_of())
@@ -232,13 +232,15 @@ def damages(text):
 def test_a_damaged_file_is_made_again(tmp_path, worked):
     board = board_of(tmp_path, methods=["grad_cam"])
     path = next(tmp_path.glob("grad_cam_0_*.json"))
-    whole = path.read_text()
+    whole = path.read_text(encoding="utf-8")
     for number, damaged in enumerate(damages(whole), start=1):
-        path.write_text(damaged)
+        path.write_text(damaged, encoding="utf-8")
         assert same(board_of(tmp_path, methods=["grad_cam"]), board)
-        assert len(worked) == 3 + number and path.read_text() == whole, damaged
-    path.write_text(next(tmp_path.glob("grad_cam_3_*.json")).read_text())  # whole, but of other pictures
-    assert same(board_of(tmp_path, methods=["grad_cam"]), board) and path.read_text() == whole
+        assert len(worked) == 3 + number and path.read_text(encoding="utf-8") == whole, damaged
+    path.write_text(
+        next(tmp_path.glob("grad_cam_3_*.json")).read_text(encoding="utf-8"), encoding="utf-8"
+    )  # whole, but of other pictures
+    assert same(board_of(tmp_path, methods=["grad_cam"]), board) and path.read_text(encoding="utf-8") == whole
     path.write_bytes(b"\xff\xfe")
     assert same(board_of(tmp_path, methods=["grad_cam"]), board)
 
@@ -247,7 +249,9 @@ def test_nothing_is_written_half(tmp_path, monkeypatch):
     """Whoever is stopped while writing leaves a file that nobody asks for."""
     names = []
     monkeypatch.setattr(
-        saved_scores.Path, "replace", lambda self, path: names.append((self.suffix, self.read_text(), path))
+        saved_scores.Path,
+        "replace",
+        lambda self, path: names.append((self.suffix, self.read_text(encoding="utf-8"), path)),
     )
     board_of(tmp_path, methods=["Sobel"])
     assert not list(tmp_path.glob("*.json")) and len(names) == 3
@@ -278,7 +282,7 @@ def imports(body):
 
 def test_dask_is_imported_in_one_place_and_only_when_it_is_needed():
     for path in (*(ROOT / "helpers").rglob("*.py"), *(ROOT / "tools" / "scoreboard").glob("*.py")):
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 node.body = [ast.Pass()]

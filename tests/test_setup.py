@@ -1,13 +1,18 @@
 """The set-up: packages are named once, pins hold no address, every way to install gives the same packages."""
 
+import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 
+import pytest
 import yaml
 
 from helpers.course import DATASETS, ROOT, shipped_files
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 PACKAGES = [*PROJECT["dependencies"], *EXTRAS["test"], *EXTRAS["compare"]]
 
@@ -23,7 +28,7 @@ def test_every_package_is_named_once():
 
 
 def test_environment_yml_has_the_packages_of_pyproject():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     assert sorted(pip) == sorted(PACKAGES)
@@ -32,7 +37,7 @@ def test_environment_yml_has_the_packages_of_pyproject():
 
 
 def test_requirements_pin_every_package_and_hold_no_address():
-    text = (ROOT / "requirements.txt").read_text()
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     pinned = {name_of(line) for line in text.splitlines() if "==" in line}
     assert {name_of(package) for package in PACKAGES} <= pinned
     assert all(re.match(r"[a-zA-Z0-9._-]+==[^ ]+( ;.*)?$", line) for line in text.splitlines())
@@ -40,7 +45,7 @@ def test_requirements_pin_every_package_and_hold_no_address():
 
 
 def test_opencv_comes_once_and_without_a_screen():
-    text = (ROOT / "requirements.txt").read_text()
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert re.findall(r"^opencv[a-z-]*", text, re.M) == ["opencv-python-headless"]
 
 
@@ -59,18 +64,60 @@ def test_shipped_weights_are_small():
 
 
 def test_make_offers_what_the_readme_promises():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    readme = (ROOT / "README.md").read_text()
-    assert {"lab", "test", "env", "data", "solutions", "lock"} <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert {"lab", "explore", "test", "env", "data", "solutions", "lock", "new", "order"} <= targets
     assert set(re.findall(r"make ([a-z-]+)", readme)) <= targets
-    assert "make test" in readme and (ROOT / ".ci" / "run").read_text().split("\n")[-2] == "make test-all"
+    assert (
+        "make test" in readme and (ROOT / ".ci" / "run").read_text(encoding="utf-8").split("\n")[-2] == "make test-all"
+    )
+
+
+def made(tmp_path, *words):
+    """What make passes to Python, word by word, and what it says; without .venv, by a stand-in that prints."""
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    python.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n", encoding="utf-8")
+    python.chmod(0o755)
+    command = ["make", "-s", "-o", ".venv/installed", f"BIN={python.parent}", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")], done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not here")
+@pytest.mark.parametrize("name", ["my class", 'Ann\'s "class"', "a;b & (c) `d` *"])
+def test_make_takes_folders_with_blanks_and_quotes(tmp_path, name):
+    ((script, *words),), said = made(tmp_path, "grade", f"IN={name}", "ARGS=--exam 7")
+    assert script.endswith("grade.py") and words == [name, "--exam", "7"] and not said
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not here")
+@pytest.mark.parametrize(
+    ("words", "passed"),
+    [
+        (["new", "LESSON=a b", "AFTER=c d"], [["-m", "tools.new_lesson", "a b", "--after", "c d"]]),
+        (["new", "LESSON=a"], [["-m", "tools.new_lesson", "a", "--after", ""]]),
+        (["links"], [["-m", "tools.links", ""]]),
+        (["links", "REPO=a b"], [["-m", "tools.links", "a b"]]),
+        (["slides", "ARGS=cam grad_cam"], [["-m", "tools.slides", "cam", "grad_cam"]]),
+        (["exam", "SEED=7"], [["solutions/make_exam.py", "--seed", "7"]]),
+        (["order"], [["-m", "tools.order"]]),
+        (["grade"], []),
+        (["exam"], []),
+        (["new"], []),
+    ],
+)
+def test_make_passes_on_what_it_is_given_and_asks_for_what_it_needs(tmp_path, words, passed):
+    got, said = made(tmp_path, *words)
+    assert got == passed and bool(said) == (not passed)
+    assert passed or re.search(rf"which (folder|exam|name)\? make {words[0]} [A-Z]+=", said)
 
 
 def test_make_test_all_is_make_test_and_every_test_that_waits_for_it():
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(r"^test-all: test ", makefile, re.M)
     slow = re.search(r"^SLOW := \$\(patsubst %,tests/test_%.py,(.*)\)$", makefile, re.M)[1].split()
-    texts = {path.stem: path.read_text() for path in (ROOT / "tests").glob("test_*.py")}
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")}
     waiting = {name for name, text in texts.items() if re.search(r"environ\.get\(.COURSE_ALL.\) != ", text)}
     waiting.add("test_nbgrader")  # waits for its package
     assert {f"test_{name}" for name in slow} == waiting

@@ -15,6 +15,7 @@ import nbformat
 import pytest
 
 from helpers.course import ROOT
+from tools import lessons
 
 DOCS = ROOT / "docs"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -31,13 +32,9 @@ def site():
     return module
 
 
-def lessons():
-    return sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-
-
 def test_every_paper_of_further_reading_is_in_the_bibliography(site):
     known, missing = site.titles(), set()
-    for path in lessons():
+    for path in lessons.paths():
         text = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown")
         reading = re.search(r"Further reading(.*?)(?:\*\*Next|\Z)", text, re.S)
         for title in re.findall(r"(?<!\*)(?<!chapter )\*([^*\n]+)\*(?!\*)", reading[1] if reading else ""):
@@ -53,7 +50,7 @@ def test_a_title_is_cited_also_without_its_subtitle(site):
 
 
 def test_a_staged_page_has_alt_texts_files_for_its_pictures_and_a_folded_first_cell(site, tmp_path):
-    for path in (ROOT / "notebooks" / "04_cam.ipynb", ROOT / "notebooks" / "06_exercises.ipynb"):
+    for path in (lessons.path("cam"), lessons.path("exercises")):
         before = path.read_bytes()
         target = tmp_path / "notebooks" / path.name
         site.stage(path, target, site.titles())
@@ -69,8 +66,29 @@ def test_a_staged_page_has_alt_texts_files_for_its_pictures_and_a_folded_first_c
         assert path.read_bytes() == before
 
 
+def test_the_index_lists_every_page_of_docs_and_pages_that_exist():
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\{toctree\}\n(.*?)^```", index, re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    listed = [line for line in lines if line and line != "TOC" and not line.startswith(":")]
+    for name in listed:
+        places = [DOCS / f"{name}.md", ROOT / name, ROOT / f"{name}.ipynb"]
+        assert any(place.is_file() for place in places), name
+    unlisted = {path.stem for path in DOCS.glob("*.md")} - {"index", *listed}
+    assert not unlisted, f"list {sorted(unlisted)} in docs/index.md"
+
+
+def test_a_link_to_a_page_of_docs_leads_there_on_the_site(site, tmp_path):
+    path = tmp_path / "04_cam.ipynb"
+    cells = [nbformat.v4.new_markdown_cell("[a](../docs/scoreboard.md), [b](05_grad_cam.ipynb)")]
+    nbformat.write(nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_code_cell("1")]), path)
+    site.stage(path, tmp_path / "out" / path.name, {})
+    page = nbformat.read(tmp_path / "out" / path.name, as_version=4)
+    assert page.cells[0].source == "[a](../scoreboard.md), [b](05_grad_cam.ipynb)"
+
+
 def test_the_glossary_is_in_order():
-    terms = re.findall(r"^(\S.*)\n  \S", (DOCS / "glossary.md").read_text(), re.M)
+    terms = re.findall(r"^(\S.*)\n  \S", (DOCS / "glossary.md").read_text(encoding="utf-8"), re.M)
     assert len(terms) > 15 and terms == sorted(terms, key=str.lower)
 
 
@@ -84,7 +102,10 @@ def built(tmp_path_factory):
         pytest.skip("npm, which fetches MathJax, is not here")
     folder = tmp_path_factory.mktemp("site")
     run = subprocess.run(
-        [sys.executable, "-m", "tools.build_site", "--output", folder], capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "tools.build_site", "--output", folder],
+        capture_output=True,
+        cwd=ROOT,
+        encoding="utf-8",
     )
     assert run.returncode == 0, run.stdout + run.stderr  # a warning of Sphinx is an error
     return folder
@@ -116,7 +137,7 @@ def test_links_lead_somewhere_and_every_picture_has_words(built):
     pages = {}
     for path in pages_of(built):
         pages[path] = Links()
-        pages[path].feed(path.read_text())
+        pages[path].feed(path.read_text(encoding="utf-8"))
     for path, page in pages.items():
         assert not page.silent, f"{path.name}: {page.silent}"
         for target in page.targets:
@@ -163,6 +184,6 @@ def test_every_page_loads_in_a_browser_on_a_desk_and_on_a_phone(built):
                 assert page.evaluate("document.querySelectorAll('mjx-container').length") >= formulas, name
                 assert not faults, f"{name}: {faults}"
         page.goto(home + "search.html?q=deconvnet")
-        page.wait_for_selector("#search-results li a[href*='03_saliency']")
+        page.wait_for_selector("#search-results li a[href*='saliency']")
         browser.close()
     server.shutdown()

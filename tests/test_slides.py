@@ -8,8 +8,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers.course import ROOT
-from tools import slide_rules, slides
+from tools import lessons, slide_rules, slides
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -22,7 +21,7 @@ HEADER = """[![Open](x.svg)](https://example.org)
 
 **You will be able to** derive a map; prove it.
 
-Reading 25 minutes · running 9 s · needs lesson 03"""
+Reading 25 minutes · running 9 s · needs lesson *saliency*"""
 LONG = "This sentence is shown. " + "Another one follows, and says more of the same. " * 12
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
@@ -39,7 +38,9 @@ def lesson(tmp_path):
     cells = [
         new_markdown_cell(HEADER),
         printing("import sys", "World: course"),
-        new_markdown_cell("First words.\n\n## A score has no place\n\n" + LONG + "See [lesson 05](05_grad_cam.ipynb)."),
+        new_markdown_cell(
+            "First words.\n\n## A score has no place\n\n" + LONG + "See [lesson *grad_cam*](05_grad_cam.ipynb)."
+        ),
         printing("net = load()"),
         printing("plot()", "No guess yet; a wrong guess. The answer follows.\n(b) it moves.\n", one="A star"),
         new_markdown_cell("**Caption.** What the net is given. " + "And more of it, at length. " * 12),
@@ -75,7 +76,7 @@ def test_what_is_shown_is_decided_by_rule(lesson):
     assert "- derive a map\n- prove it" in shown(opening) and "example.org" not in shown(opening)
     assert shown(words) == "First words."
     assert shown(prose).startswith("This sentence is shown.") and len(shown(prose)) <= slide_rules.ROOM
-    assert "lesson 05" in " ".join(prose.notes) and "05_grad" not in " ".join(prose.notes)
+    assert "lesson *grad_cam*" in " ".join(prose.notes) and "05_grad" not in " ".join(prose.notes)
     assert 'alt="A star"' in shown(figure) and "What the net is given." in shown(figure)
     assert len(shown(figure).partition("<figcaption>")[2]) < 300
     assert "(b) it moves." in shown(answer) and "(b) move?" in shown(question)
@@ -106,17 +107,17 @@ def test_sentences_are_cut_whole():
 
 
 def test_the_page_asks_for_nothing_beyond_its_folder(lesson, tmp_path):
-    page = slides.convert(lesson, tmp_path).read_text()
+    page = slides.convert(lesson, tmp_path).read_text(encoding="utf-8")
     loaded = re.findall(r"<(?:script|link)[^>]*(?:src|href)=\"([^\"]+)\"", page)
     assert loaded and not [one for one in loaded if re.match(r"https?:|//", one)]
     assert "@import" not in page and "cdnjs" not in page and "unpkg" not in page
 
 
 def test_every_lesson_makes_a_deck_of_sensible_slides():
-    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
+    for path in lessons.paths():
         deck = slide_rules.slides(nbformat.read(path, as_version=4), path.parent)
         text = "\n".join(map(shown, deck))
-        assert 15 <= len(deck) <= 45, path.name
+        assert len(deck) >= 15, path.name
         assert "<figure" in text and "Recap" in [slide.title for slide in deck], path.name
         assert {"Predict first", "Your turn"} <= {slide.title for slide in deck}, path.name
         assert "<details" not in text and "BEGIN SOLUTION" not in text and "attachment:" not in text, path.name

@@ -41,8 +41,8 @@ def imported(code, world="course", **environment):
         cwd=ROOT,
         env={**os.environ, "COURSE_WORLD": world, **environment},
         capture_output=True,
-        text=True,
         check=False,
+        encoding="utf-8",
     )
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout.splitlines()[-1])

@@ -5,16 +5,16 @@ import re
 import pytest
 
 from helpers.course import ROOT
-from tools import minutes
+from tools import lessons, minutes
 
 GUIDE = ROOT / "docs" / "teaching.md"
-LESSONS = [path.name[:2] for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))]
+PART = re.compile(rf"^### (?=(?:{'|'.join(lessons.ORDER)})$)", re.M)
 
 
 def schedules():
     """Each schedule's heading with its rows (minutes after midnight, minutes, what) and the total said below."""
     found = {}
-    for part in re.split(r"^#+ ", GUIDE.read_text(), flags=re.M):
+    for part in re.split(r"^#+ ", GUIDE.read_text(encoding="utf-8"), flags=re.M):
         rows = re.findall(r"^\| (\d+):(\d\d) \| (\d+) \| (.+) \|$", part, re.M)
         if rows:
             total = re.search(r"^Total: (\d+) minutes\.$", part, re.M)
@@ -26,23 +26,28 @@ def schedules():
 
 
 def lessons_in(rows):
-    return {number for *_, what in rows for number in re.findall(r"Lesson (\d\d)", what)}
+    return {name for *_, what in rows for name in re.findall(r"Lesson \*(\w+)\*", what)}
+
+
+def parts():
+    """Each lesson's part of the guide by the lesson's name, in the guide's order."""
+    return {part.split()[0]: part for part in PART.split(GUIDE.read_text(encoding="utf-8"))[1:]}
 
 
 def test_the_minutes_are_those_of_the_notebooks():
-    text = GUIDE.read_text()
-    assert minutes.updated(text) == text, "python tools/minutes.py writes them"
+    text = GUIDE.read_text(encoding="utf-8")
+    assert minutes.updated(text) == text, "python -m tools.minutes writes them"
 
 
 def test_old_minutes_are_replaced_and_a_lesson_without_a_place_is_named(monkeypatch, tmp_path, capsys):
     copy = tmp_path / "teaching.md"
-    text = GUIDE.read_text()
-    copy.write_text(re.sub(r"running \d+ s", "running 999 s", text))
+    text = GUIDE.read_text(encoding="utf-8")
+    copy.write_text(re.sub(r"running \d+ s", "running 999 s", text), encoding="utf-8")
     monkeypatch.setattr(minutes, "GUIDE", copy)
     assert minutes.main(["--check"]) == 1 and "minutes are old" in capsys.readouterr().out
-    assert minutes.main([]) == 0 and copy.read_text() == minutes.updated(text)
-    with pytest.raises(SystemExit, match="differ in lessons .'04'."):
-        minutes.updated(re.sub(r"<!-- measured 04 -->\n.*\n<!-- end -->", "", text))
+    assert minutes.main([]) == 0 and copy.read_text(encoding="utf-8") == minutes.updated(text)
+    with pytest.raises(SystemExit, match="differ in lessons cam"):
+        minutes.updated(re.sub(r"<!-- measured cam -->\n.*\n<!-- end -->", "", text))
 
 
 @pytest.mark.parametrize("name", schedules())
@@ -63,25 +68,22 @@ def test_the_three_schedules_are_there_and_two_of_them_teach_every_lesson():
     assert list(found)[0].startswith("Half a day") and len(found) == 1 + 2 + 6
     days = [rows for name, (rows, _) in found.items() if name.startswith("Day")]
     weeks = [rows for name, (rows, _) in found.items() if name.startswith("Week")]
-    parts = re.split(r"^### (?=\d\d )", GUIDE.read_text(), flags=re.M)[1:]
-    unscheduled = {part[:2] for part in parts if "*In no schedule yet.*" in part}
+    unscheduled = {name for name, part in parts().items() if "*In no schedule yet.*" in part}
     for course in (days, weeks):
-        assert set.union(*map(lessons_in, course)) == set(LESSONS) - unscheduled
+        assert set.union(*map(lessons_in, course)) == set(lessons.ORDER) - unscheduled
     assert {total for name, (_, total) in found.items() if name.startswith("Week")} == {120}
 
 
 def test_every_lesson_has_its_part():
-    parts = re.split(r"^### (?=\d\d )", GUIDE.read_text(), flags=re.M)[1:]
-    assert [part[:2] for part in parts] == LESSONS
-    for part in parts:
+    assert tuple(parts()) == lessons.ORDER
+    for name, part in parts().items():
         for word in ("Aim.", "Show live.", "Wrong answers, and what they reveal.", "Discuss."):
-            assert part.count(f"**{word}**") == 1, (part[:2], word)
-        assert f"<!-- measured {part[:2]} -->" in part
-        assert 2 <= part.partition("**Discuss.**")[2].count("?") <= 4, part[:2]
+            assert part.count(f"**{word}**") == 1, (name, word)
+        assert f"<!-- measured {name} -->" in part
+        assert 2 <= part.partition("**Discuss.**")[2].count("?") <= 4, name
 
 
 def test_names_of_exercises_in_the_guide_are_those_of_the_lessons():
-    for part in re.split(r"^### (?=\d\d )", GUIDE.read_text(), flags=re.M)[1:]:
-        (lesson,) = (ROOT / "notebooks").glob(f"{part[:2]}*.ipynb")
+    for lesson, part in parts().items():
         for name in re.findall(r"[Ii]n `(\w+)`", part):
-            assert f"def {name}(" in lesson.read_text(), (part[:2], name)
+            assert f"def {name}(" in lessons.path(lesson).read_text(encoding="utf-8"), (lesson, name)

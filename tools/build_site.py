@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 
+from tools.lessons import paths
 from tools.npm import fetch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +28,7 @@ STAGE = ROOT / "build" / "site" / "pages"
 
 def titles() -> dict[str, str]:
     """Return the keys of docs/references.bib by their papers' titles, in the form of :func:`plain`."""
-    text = (DOCS / "references.bib").read_text()
+    text = (DOCS / "references.bib").read_text(encoding="utf-8")
     entries = re.findall(r"@\w+\{([\w-]+),.*?^  title = \{\{(.*?)\}\},$", text, re.M | re.S)
     return {plain(title): key for key, title in entries}
 
@@ -67,7 +68,7 @@ def stage(path: Path, target: Path, known: dict[str, str]) -> None:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             text, mark, reading = cell.source.partition("Further reading")
-            cell.source = text + mark + cite(reading, known)
+            cell.source = (text + mark + cite(reading, known)).replace("](../docs/", "](../")  # pages lie at the top
         for name, data in cell.pop("attachments", {}).items():  # pictures of the expected results
             (target.parent / f"{path.stem}_{name}").write_bytes(base64.b64decode(*data.values()))
             cell.source = cell.source.replace(f"attachment:{name}", f"{path.stem}_{name}")
@@ -118,16 +119,18 @@ def main() -> None:
     shutil.rmtree(STAGE, ignore_errors=True)
     shutil.copytree(DOCS, STAGE, ignore=shutil.ignore_patterns("__pycache__"))
     for page in STAGE.glob("*.md"):  # on the site the lessons stand one level deeper, not beside
-        page.write_text(page.read_text().replace("](../", "]("))
+        page.write_text(page.read_text(encoding="utf-8").replace("](../", "]("), encoding="utf-8")
     (STAGE / "_static").mkdir(exist_ok=True)
     mathjax(STAGE / "_static" / "tex-svg.js")
     known = titles()
-    for folder in ("notebooks", "solutions"):
+    for folder in ("notebooks", "solutions", "tools"):
         for path in sorted((ROOT / folder).glob("*.ipynb")):
             stage(path, STAGE / folder / path.name, known)
-    lessons = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    index = (STAGE / "index.md").read_text().replace("GALLERY", gallery(lessons))
-    (STAGE / "index.md").write_text(index.replace("TOC", "\n".join(f"notebooks/{path.stem}" for path in lessons)))
+    lessons = paths()
+    index = (STAGE / "index.md").read_text(encoding="utf-8").replace("GALLERY", gallery(lessons))
+    (STAGE / "index.md").write_text(
+        index.replace("TOC", "\n".join(f"notebooks/{path.stem}" for path in lessons)), encoding="utf-8"
+    )
     shutil.copytree(
         ROOT / "notebooks" / "figures", STAGE / "notebooks" / "figures", ignore=shutil.ignore_patterns("SHA256SUMS")
     )

@@ -13,7 +13,7 @@ home = next((p for p in (Path.cwd(), *Path.cwd().parents) if (p / "helpers/cours
 problem = "The course is not here: open this notebook inside the course's own folder."
 if home is None and ("google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ):
     clone = "git clone -q --depth 1 https://github.com/seeing-inside-cnns/seeing-inside-cnns course"
-    git = subprocess.run("test -f course/helpers/course.py || " + clone, shell=True, capture_output=True, text=True)
+    git = subprocess.run(f"test -d course/helpers || {clone}", shell=True, capture_output=True, encoding="utf-8")
     problem = f"No course ({' '.join(git.stderr.splitlines()[:1])}): see that the internet is on, then run this again."
     if git.returncode == 0:  # three small packages, if they can be had; torch and numpy stay as they are
         os.system(f"{sys.executable} -m pip install -qqq --no-deps torchsummaryX==1.1.0 captum torchcam")

@@ -1,11 +1,11 @@
 """The skeleton of a lesson: cells, checkers and their test, as text; tools/new_lesson.py fills in the names.
 
 The text tells the author what belongs where. The example in it is small and runs: are a picture and its mirror image
-the same to a network? ``@NUMBER@`` is the lesson's number, "18", ``@NAME@`` the notebook's name, "18_name".
+the same to a network? ``@NAME@`` is the lesson's name, such as "lime_and_shap", ``@NUMBER@`` its number.
 """
 
 HEADER = """\
-# @INTEGER@ · Is a mirrored picture the same picture?
+# @NUMBER@ · Is a mirrored picture the same picture?
 
 **Goal.** One sentence that a student can repeat after the lesson: here, to measure whether a net cares for left and \
 right.
@@ -13,7 +13,7 @@ right.
 **You will be able to** use verbs here, two to four of them; mirror a batch of pictures; count how often a net \
 changes its mind; tell a mirrored picture from a turned one.
 
-Reading 20 minutes · running 5 s · needs lesson 00"""
+Reading 20 minutes · running 5 s · needs lesson *start_here*"""
 
 QUESTION = """\
 ## The question comes first
@@ -136,28 +136,31 @@ is a package that the course does not need, look for it first, and say in one li
 the helpers may be used, here and in later lessons."""
 
 AGREES = """\
+import numpy as np
+from PIL import Image, ImageOps
 from torch.testing import assert_close
-from torchvision.transforms.functional import hflip
 
-assert_close(hflip(x), mirrored(x), rtol=0, atol=0)
-print("torchvision's hflip agrees, to the last digit.")"""
+images = np.stack([ImageOps.mirror(Image.fromarray(image)) for image in test.images])
+assert_close(shapes.preprocess(images), mirrored(x), rtol=0, atol=0)
+print("Pillow's mirror agrees, to the last digit.")"""
 
 LIMITS = """\
 ## What this does not show
 
 - **One limit a line.** Say what a reader might conclude from the picture and must not, and which lesson goes further.
 - **Other pictures.** The course draws its objects at any angle; photographs have a floor and a sky.
-- **Reasons.** We know that some answers change, not which part of the picture changed them; lesson 07 covers parts.
+- **Reasons.** We know that some answers change, not which part of the picture changed them; lesson \
+*occlusion* covers parts.
 
 ## Your turn
 
 **1.** One or two exercises, each a function whose shapes are given in the text, blank in the cell, and checked in \
-place. The checker lies in `helpers/checks/lesson_@NUMBER@.py`. It accepts any right way, names at least three \
-likely mistakes, and waits quietly for an answer; `tests/test_checks_@NUMBER@.py` proves it. For the example: turn \
+place. The checker lies in `helpers/checks/@NAME@.py`. It accepts any right way, names at least three \
+likely mistakes, and waits quietly for an answer; `tests/test_checks_@NAME@.py` proves it. For the example: turn \
 pictures [N, C, H, W] by half a turn."""
 
 EXERCISE = '''\
-from helpers.checks import lesson_@NUMBER@
+from helpers.checks import @NAME@
 
 
 def half_turn(pictures):
@@ -165,7 +168,7 @@ def half_turn(pictures):
     ...  # your code here
 
 
-lesson_@NUMBER@.check_half_turn(half_turn)'''
+@NAME@.check_half_turn(half_turn)'''
 
 SOLUTION = """\
 <details><summary>Hint 1</summary>
@@ -220,8 +223,8 @@ pictures.</summary>
 - Authors (year): *Title*. Journal or conference, arXiv number. The paper that the method is from, and one that \
 doubts it.
 
-**Next.** Say which question this lesson leaves open, and which lesson takes it up; [lesson 00](00_start_here.ipynb) \
-has the map."""
+**Next.** Say which question this lesson leaves open, and which lesson takes it up; \
+[lesson *start_here*](00_start_here.ipynb) has the map."""
 
 CELLS = (
     ("markdown", QUESTION),
@@ -244,7 +247,7 @@ CELLS = (
 )
 
 CHECKER = '''\
-"""Checker of lesson @NUMBER@: pictures turned by half a turn."""
+"""Checker of lesson *@NAME@*: pictures turned by half a turn."""
 
 from collections.abc import Callable
 
@@ -257,7 +260,7 @@ from helpers.checks.core import Wrong, ask, checker, name_the_mistake
 @checker
 def check_half_turn(function: Callable[[Tensor], Tensor]) -> str:
     """Check ``function(pictures [N, C, H, W]) -> [N, C, H, W]`` on random pictures that are not square."""
-    pictures = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(@INTEGER@))
+    pictures = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
     mistakes = {
         "nothing has changed.": pictures,
         "this is mirrored, left for right; the rows stay where they were.": pictures.flip(3),
@@ -275,12 +278,12 @@ def check_half_turn(function: Callable[[Tensor], Tensor]) -> str:
 '''
 
 TEST = '''\
-"""The checker of lesson @NUMBER@ accepts the folded solution, names each known mistake, and waits for an answer."""
+"""The checker of lesson *@NAME@* accepts the folded solution, names known mistakes and waits."""
 
 import torch
 
 from answers import answer_tests
-from helpers.checks import lesson_@NUMBER@
+from helpers.checks import @NAME@
 
 
 def in_place(pictures):
@@ -308,5 +311,5 @@ WRONG = {
     test_any_right_way_is_accepted,
     test_a_wrong_answer_gets_its_own_hint,
     test_strict_refuses_a_wrong_answer,
-) = answer_tests(lesson_@NUMBER@, "@NAME@", {"half_turn": (RIGHT, WRONG)})
+) = answer_tests(@NAME@, "@NAME@", {"half_turn": (RIGHT, WRONG)})
 '''

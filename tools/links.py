@@ -24,7 +24,23 @@ SETTING = re.compile(r"^repository-code: https://github\.com/(\S+)$", re.M)
 URLS = re.compile(r"^Repository = \"https://github\.com/([^\"]+)\"$", re.M)
 BADGE = re.compile(r"\(https://colab\.research\.google\.com/github/([^/\s]+/[^/\s]+)/blob/main/notebooks/")
 CLONE = re.compile(r"git clone -q --depth 1 https://github\.com/([^/\s\"]+/[^/\s\"]+)")
-TEXT = {".md", ".py", ".ipynb", ".toml", ".yml", ".yaml", ".cff", ".txt", ".rst", ".html", ".css", ".js", ".bib", ""}
+TEXT = {
+    ".md",
+    ".py",
+    ".ipynb",
+    ".toml",
+    ".yml",
+    ".yaml",
+    ".json",
+    ".cff",
+    ".txt",
+    ".rst",
+    ".html",
+    ".css",
+    ".js",
+    ".bib",
+    "",
+}
 SKIPPED = {"build", "downloads", "node_modules", "__pycache__"}  # and whatever begins with a dot, but for these
 HIDDEN = {".github", ".ci", ".pre-commit-config.yaml"}
 
@@ -35,7 +51,7 @@ def setting() -> str:
     Raises:
         SystemExit: it gives none, or one that cannot be.
     """
-    found = SETTING.search((ROOT / "CITATION.cff").read_text())
+    found = SETTING.search((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     if not found or not NAME.fullmatch(found[1]):
         raise SystemExit("CITATION.cff needs a line like this: repository-code: https://github.com/owner/name")
     return found[1]
@@ -58,7 +74,7 @@ def notebooks() -> list[Path]:
 
 def first_cell() -> str:
     """Return the source of the first code cell."""
-    return (ROOT / "tools/first_cell.py").read_text().partition("# %%\n")[2].strip("\n")
+    return (ROOT / "tools/first_cell.py").read_text(encoding="utf-8").partition("# %%\n")[2].strip("\n")
 
 
 def badges(repository: str, name: str) -> str:
@@ -74,9 +90,13 @@ def badges(repository: str, name: str) -> str:
 
 def own_names() -> set[str]:
     """Return every ``owner/name`` that stands where only the course's own can stand, whether right or left behind."""
-    found = {setting(), *URLS.findall((ROOT / "pyproject.toml").read_text()), *CLONE.findall(first_cell())}
+    found = {
+        setting(),
+        *URLS.findall((ROOT / "pyproject.toml").read_text(encoding="utf-8")),
+        *CLONE.findall(first_cell()),
+    }
     for path in notebooks():
-        cells = json.loads(path.read_text())["cells"]
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = [cell for cell in cells if cell["cell_type"] == "code"]
         found.update(BADGE.findall("".join(cells[0]["source"])))
         found.update(CLONE.findall("".join(code[0]["source"])) if code else [])

@@ -1,7 +1,7 @@
 """Make the figures of the lessons that show a real network: SqueezeNet, as torchvision gives it, trained on ImageNet.
 
-    python -m tools.make_real_figures         all of them, into notebooks/figures/; some minutes on two cores
-    python -m tools.make_real_figures 11      that of lesson 11
+    python -m tools.make_real_figures                          all of them, into notebooks/figures/; some minutes
+    python -m tools.make_real_figures feature_visualisation
 
 The network's file, 5 MB, is fetched at first use.
 """
@@ -23,6 +23,7 @@ from PIL import Image
 from helpers import plotting, synthesis
 from helpers.models import load_classifier
 from helpers.plotting.style import CourseFigure
+from tools import lessons
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -49,17 +50,17 @@ def write(png: io.BytesIO, name: str) -> None:
     print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.0f} kB at quality {quality}")
 
 
-def lesson_01() -> None:
-    """The first layer's kernels: the picture that lesson 01 itself shows in the public world."""
-    lesson = nbformat.read(ROOT / "notebooks" / "01_look_inside.ipynb", as_version=4)
+def look_inside() -> None:
+    """The first layer's kernels: the picture that the lesson itself shows in the public world."""
+    lesson = nbformat.read(lessons.path("look_inside"), as_version=4)
     os.environ["COURSE_WORLD"] = "public"
     NotebookClient(lesson, timeout=600, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
     (cell,) = (cell for cell in lesson.cells if "the random start" in cell.source and cell.cell_type == "code")
     (png,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
-    write(io.BytesIO(base64.b64decode(png)), "01_real_network")
+    write(io.BytesIO(base64.b64decode(png)), "look_inside_real_network")
 
 
-def lesson_11() -> None:
+def feature_visualisation() -> None:
     """Class images, one class under four regularisers, and filters at five depths."""
     reader = load_classifier("squeezenet1_0", "public")
     model, bounds = reader.model, reader.bounds
@@ -82,10 +83,10 @@ def lesson_11() -> None:
     for layer, number in FILTERS.items():
         panels += images(layer, [number], side=112, steps=100, **recipe)
         titles.append(f"{layer.removesuffix('.expand3x3')}, filter {number}")
-    save(plotting.grid(panels, titles, columns=5, width=8.5), "11_real_network")
+    save(plotting.grid(panels, titles, columns=5, width=8.5), "feature_visualisation_real_network")
 
 
-def lesson_12() -> None:
+def dream_and_inversion() -> None:
     """Dreams of the cat and the coffee by five layers, and the cat rebuilt from five depths."""
     reader = load_classifier("squeezenet1_0", "public")
     model, (black, white) = reader.model, reader.bounds
@@ -104,12 +105,17 @@ def lesson_12() -> None:
             row.append(picture)
     heads = ["picture", *(f"features.{layer}" for layer in (3, 5, 8, 10, 12))]
     names = ["dream", "dream", "inversion"]
-    save(plotting.grid(sum(rows, []), columns=6, col_labels=heads, row_labels=names, width=11), "12_real_network")
+    save(
+        plotting.grid(sum(rows, []), columns=6, col_labels=heads, row_labels=names, width=11),
+        "dream_and_inversion_real_network",
+    )
 
 
-LESSONS = {"01": lesson_01, "11": lesson_11, "12": lesson_12}
+LESSONS = {one.__name__: one for one in (look_inside, feature_visualisation, dream_and_inversion)}
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # sums in another order lead a long ascent to other pictures
-    for number in sys.argv[1:] or LESSONS:
-        LESSONS[number]()
+    for name in sys.argv[1:] or LESSONS:
+        if name not in LESSONS:
+            raise SystemExit(f"No figure is made for lesson {name!r}; there are figures for {', '.join(LESSONS)}.")
+        LESSONS[name]()

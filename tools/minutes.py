@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 
+from tools import lessons
 from tools.progress import CALL, GUESS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,22 +43,21 @@ def measured(path: Path) -> dict[str, str | int]:
     }
 
 
-def line(lesson: dict) -> str:
+def line(measure: dict) -> str:
     """Return a lesson's line in the guide."""
-    counts = [(lesson["exercises"], "exercise"), (lesson["guesses"], "prediction")]
-    parts = [f"reading {lesson['reading']} minutes", f"running {lesson['running']} s", f"needs {lesson['needs']}"]
-    parts += [f"{number} {word}{'s' * (number != 1)}" for number, word in counts]
-    return f"*{' · '.join(parts).capitalize()}*"
+    counts = [(measure["exercises"], "exercise"), (measure["guesses"], "prediction")]
+    parts = [f"Reading {measure['reading']} minutes", f"running {measure['running']} s", f"needs {measure['needs']}"]
+    return " · ".join([*parts, *(f"{number} {word}{'s' * (number != 1)}" for number, word in counts)])
 
 
-def table(lessons: dict[str, dict]) -> str:
-    """Return all lessons as a table, with their sums."""
+def table(measures: dict[str, dict]) -> str:
+    """Return what was measured of all lessons as a table, with their sums."""
     rows = ["| lesson | to read | to run | exercises | predictions |", "|---|---|---|---|---|"]
-    for number, one in lessons.items():
-        name = f"[{number} {one['title']}](../notebooks/{one['file']})"
+    for name, one in measures.items():
+        link = f"[{lessons.number(name)} {one['title']}](../notebooks/{lessons.file_name(name)})"
         counts = f"{one['exercises']} | {one['guesses']}"
-        rows.append(f"| {name} | {one['reading']} min | {one['running']} s | {counts} |")
-    sums = {key: sum(one[key] for one in lessons.values()) for key in ("reading", "running", "exercises", "guesses")}
+        rows.append(f"| {link} | {one['reading']} min | {one['running']} s | {counts} |")
+    sums = {key: sum(one[key] for one in measures.values()) for key in ("reading", "running", "exercises", "guesses")}
     counts = f"{sums['exercises']} | {sums['guesses']}"
     return "\n".join([*rows, f"| all | {sums['reading']} min | {sums['running']} s | {counts} |"])
 
@@ -68,26 +68,26 @@ def updated(text: str) -> str:
     Raises:
         SystemExit: a lesson has no place in the guide, or a place no lesson.
     """
-    paths = {path.name[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
-    lessons = {number: measured(path) | {"file": path.name} for number, path in paths.items()}
     places = {found[2] for found in BLOCK.finditer(text)} - {"all"}
-    if places != set(lessons):
-        raise SystemExit(f"docs/teaching.md and notebooks/ differ in lessons {sorted(places ^ set(lessons))}.")
+    differing = ", ".join(sorted(places ^ set(lessons.ORDER)))
+    if differing:
+        raise SystemExit(f"docs/teaching.md and tools/lessons.py differ in lessons {differing}.")
+    measures = {name: measured(lessons.path(name)) for name in lessons.ORDER}
 
     def filled(found: re.Match) -> str:
-        return f"{found[1]}{table(lessons) if found[2] == 'all' else line(lessons[found[2]])}\n{found[3]}"
+        return f"{found[1]}{table(measures) if found[2] == 'all' else line(measures[found[2]])}\n{found[3]}"
 
     return BLOCK.sub(filled, text)
 
 
 def main(arguments: list[str]) -> int:
     """Write or check the minutes; return the exit status."""
-    text = GUIDE.read_text()
+    text = GUIDE.read_text(encoding="utf-8")
     new = updated(text)
     if "--check" in arguments:
-        print("up to date" if new == text else "docs/teaching.md: the minutes are old; run tools/minutes.py")
+        print("up to date" if new == text else "docs/teaching.md: the minutes are old; run python -m tools.minutes")
         return int(new != text)
-    GUIDE.write_text(new)
+    GUIDE.write_text(new, encoding="utf-8")
     return 0
 
 

@@ -1,10 +1,15 @@
-"""Begin a lesson: ``python -m tools.new_lesson 18_name`` (or ``make new LESSON=18_name``).
+"""Begin a lesson: ``python -m tools.new_lesson lime_and_shap --after occlusion``.
 
-Writes notebooks/18_name.ipynb, run and saved, its checkers helpers/checks/lesson_18.py, their test
-tests/test_checks_18.py, its row in the README and its part of docs/teaching.md: a lesson that passes every rule, to be
-replaced part by part. What is in it stands in tools/lesson_template.py.
+It is ``make new LESSON=lime_and_shap AFTER=occlusion``; without AFTER the lesson comes last. The name goes into ORDER
+of tools/lessons.py, and the lessons behind it get their new numbers. Writes the notebook, run and saved, its checkers
+helpers/checks/lime_and_shap.py, their test tests/test_checks_lime_and_shap.py, its row in the README and its part of
+docs/teaching.md: a lesson that passes every rule, to be replaced part by part. What is in it stands in
+tools/lesson_template.py.
 """
 
+import argparse
+import ast
+import keyword
 import os
 import re
 import sys
@@ -12,68 +17,89 @@ from pathlib import Path
 
 import nbformat
 
+from tools import lessons, minutes, order
 from tools.lesson_template import CELLS, CHECKER, HEADER, TEST
 from tools.links import badges, first_cell, setting
-from tools.minutes import GUIDE
-from tools.minutes import main as update_minutes
 from tools.run_notebooks import execute, tidy
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def check_name(name: str) -> str:
-    """Return the number of a new lesson, two digits, given its name.
+def check_name(name: str, after: str) -> None:
+    """Check that a new lesson can have this name, and this place.
 
     Raises:
-        SystemExit: it is no name for a lesson, or its number is taken.
+        SystemExit: it is no name for a lesson, it is taken, or there is no lesson ``after``.
     """
-    found = re.fullmatch(r"(\d\d)_[a-z][a-z0-9]*(?:_[a-z0-9]+)*", name, re.ASCII)
-    if not found:
-        raise SystemExit(f"{name!r} names no lesson: two digits, then words in small letters, as in 18_name.")
-    number = found[1]
-    named = [ROOT / f"helpers/checks/lesson_{number}.py", ROOT / f"tests/test_checks_{number}.py"]
-    taken = [*sorted((ROOT / "notebooks").glob(f"{number}_*.ipynb")), *(path for path in named if path.exists())]
-    if taken:
-        raise SystemExit(f"{number} is taken by {taken[0].relative_to(ROOT)}; choose another number.")
-    return number
+    if not re.fullmatch(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", name, re.ASCII) or keyword.iskeyword(name):
+        raise SystemExit(f"{name!r} names no lesson: words in small letters, without a number, as in lime_and_shap.")
+    if after not in lessons.ORDER:
+        raise SystemExit(f"There is no lesson {after!r} to come after; the lessons are {', '.join(lessons.ORDER)}.")
+    taken = [path for path in files_of(name) if path.exists()]
+    if name in lessons.ORDER or taken or name in exported():
+        by = taken[0].relative_to(ROOT) if taken else "the course"
+        raise SystemExit(f"The name {name!r} is taken by {by}; choose another one.")
 
 
-def skeleton(name: str, number: str) -> nbformat.NotebookNode:
+def exported() -> set[str]:
+    """Return the names that helpers.checks has already: a lesson of this name would hide them, or they it."""
+    tree = ast.parse((ROOT / "helpers" / "checks" / "__init__.py").read_text(encoding="utf-8"))
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+    return {alias.asname or alias.name for node in imports for alias in node.names}
+
+
+def files_of(name: str) -> tuple[Path, Path]:
+    """Return where the checkers of a lesson and their test lie."""
+    return ROOT / "helpers" / "checks" / f"{name}.py", ROOT / "tests" / f"test_checks_{name}.py"
+
+
+def skeleton(name: str, number: int) -> nbformat.NotebookNode:
     """Return the notebook of a new lesson, not yet run."""
     make = {"markdown": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
-    header = badges(setting(), f"{name}.ipynb") + "\n\n" + fill(HEADER, name, number)
+    header = badges(setting(), f"{number:02d}_{name}.ipynb") + "\n\n" + fill(HEADER, name, number)
     cells = [make[kind](fill(text, name, number)) for kind, text in CELLS]
     notebook = nbformat.v4.new_notebook(cells=[make["markdown"](header), make["code"](first_cell()), *cells])
     tidy(notebook)
     return notebook
 
 
-def fill(text: str, name: str, number: str) -> str:
+def fill(text: str, name: str, number: int) -> str:
     """Return a part of the template with the lesson's name and number in it."""
-    return text.replace("@NAME@", name).replace("@NUMBER@", number).replace("@INTEGER@", str(int(number)))
+    return text.replace("@NAME@", name).replace("@NUMBER@", str(number))
 
 
-def with_row(readme: str, name: str, number: str) -> str:
-    """Return the README with a row for the lesson, in its place among the others.
+def title_of(name: str) -> str:
+    """Return a lesson's name as words: "lime_and_shap" is "Lime and shap"."""
+    return name.replace("_", " ").capitalize()
+
+
+def with_name(text: str, name: str, after: str) -> str:
+    """Return tools/lessons.py with a name in ORDER behind another one."""
+    line = f'    "{after}",\n'
+    if text.count(line) != 1:
+        raise SystemExit(f"tools/lessons.py has no line {line.strip()} of its own in ORDER; put each name on a line.")
+    return text.replace(line, f'{line}    "{name}",\n')
+
+
+def with_row(readme: str, name: str, number: int) -> str:
+    """Return the README with a row for the lesson below the last of the others.
 
     Raises:
         SystemExit: the README has no table of lessons.
     """
-    title = name[3:].replace("_", " ").capitalize()
-    row = f"| [{number} {title}](notebooks/{name}.ipynb) | what you will be able to do | which network | 20 min |\n"
-    rows = list(re.finditer(r"^\| \[(\d\d) [^\]]*\]\(notebooks/.*\n", readme, re.M))
+    link = f"[{number:02d} {title_of(name)}](notebooks/{number:02d}_{name}.ipynb)"
+    rows = list(re.finditer(r"^\| \[\d\d [^\]]*\]\(notebooks/.*\n", readme, re.M))
     if not rows:
         raise SystemExit("README.md has no table with a row such as | [04 Title](notebooks/04_title.ipynb) |.")
-    before = [found for found in rows if found[1] < number]
-    place = before[-1].end() if before else rows[0].start()
-    return readme[:place] + row + readme[place:]
+    row = f"| {link} | what you will be able to do | which network | 20 min |\n"
+    return readme[: rows[-1].end()] + row + readme[rows[-1].end() :]
 
 
 PART = """
-### {number} {title}
+### {name}
 
-<!-- measured {number} -->
-*...*
+<!-- measured {name} -->
+...
 <!-- end -->
 
 **Aim.** What the class knows afterwards that it did not know before.
@@ -88,37 +114,36 @@ PART = """
 """
 
 
-def main(names: list[str]) -> None:
-    """Write the files of a new lesson, and run its notebook; if that fails, leave nothing behind."""
-    if len(names) != 1 or not names[0]:
-        raise SystemExit("Give one name, such as 18_name: make new LESSON=18_name")
-    name = names[0]
-    number = check_name(name)
-    readme = ROOT / "README.md"
-    listed = with_row(readme.read_text(encoding="utf-8"), name, number)
-    notebook = ROOT / "notebooks" / f"{name}.ipynb"
-    texts = {
-        notebook: nbformat.writes(skeleton(name, number)) + "\n",
-        ROOT / f"helpers/checks/lesson_{number}.py": fill(CHECKER, name, number),
-        ROOT / f"tests/test_checks_{number}.py": fill(TEST, name, number),
-    }
+def main(arguments: list[str] | None = None) -> None:
+    """Write the files of a new lesson, run its notebook, and number the lessons; if that fails, change nothing."""
+    parser = argparse.ArgumentParser(description="Begin a lesson.")
+    parser.add_argument("name", help="words in small letters, such as lime_and_shap")
+    parser.add_argument("--after", default="", help="the lesson that it follows, such as occlusion; or else it is last")
+    given = parser.parse_args(arguments)
+    name, after = given.name, given.after or lessons.ORDER[-1]
+    if not name:
+        raise SystemExit("Give the lesson's name: make new LESSON=lime_and_shap AFTER=occlusion")
+    check_name(name, after)
+    order.plan(lessons.ORDER)  # refuses a tree that is not in order to begin with
+    readme, listing = ROOT / "README.md", ROOT / "tools" / "lessons.py"
+    number = lessons.ORDER.index(after) + 1
+    names = (*lessons.ORDER[:number], name, *lessons.ORDER[number:])
+    notebook, (checker, test) = ROOT / "notebooks" / f"{number:02d}_{name}.ipynb", files_of(name)
     os.environ.update(COURSE_WORLD="course", OMP_WAIT_POLICY="passive")
     os.environ.pop("COURSE_STRICT", None)
-    try:
-        for path, text in texts.items():
-            path.write_text(text, encoding="utf-8")
+    with order.Changes() as changes:
+        changes.write(notebook, nbformat.writes(skeleton(name, number)) + "\n")
+        changes.write(checker, fill(CHECKER, name, number))
+        changes.write(test, fill(TEST, name, number))
         execute(notebook)
-    except BaseException:
-        for path in texts:
-            path.unlink(missing_ok=True)
-        raise
-    readme.write_text(listed, encoding="utf-8")
-    title = name[3:].replace("_", " ").capitalize()
-    with GUIDE.open("a", encoding="utf-8") as guide:
-        guide.write(PART.format(number=number, title=title))
-    update_minutes([])
-    for path in (*texts, readme, GUIDE):
-        print(f"wrote {path.relative_to(ROOT)}")
+        changes.write(listing, with_name(listing.read_text(encoding="utf-8"), name, after))
+        changes.write(readme, with_row(readme.read_text(encoding="utf-8"), name, number))
+        changes.write(order.GUIDE, order.GUIDE.read_text(encoding="utf-8") + PART.format(name=name))
+        lessons.ORDER = names
+        done = order.apply(changes, names)
+        changes.write(order.GUIDE, minutes.updated(order.GUIDE.read_text(encoding="utf-8")))
+    done = [f"wrote {path.relative_to(ROOT)}" for path in (notebook, checker, test, listing)] + done
+    print("\n".join(done))
     print("Now replace the parts of the notebook, from top to bottom; CONTRIBUTING.md has the check list.")
 
 

@@ -1,8 +1,8 @@
 """Show which exercises of your own notebooks are right, and how many guesses you made. Nothing leaves this machine.
 
-    python -m tools.progress            read the verdicts that your notebooks were saved with
-    python -m tools.progress --run      ask the checks anew: answered exercises, and the cells they need
-    python -m tools.progress 04 05      these lessons only
+    python -m tools.progress                read the verdicts that your notebooks were saved with
+    python -m tools.progress --run          ask the checks anew: answered exercises, and the cells they need
+    python -m tools.progress cam grad_cam   these lessons only
 
 The table is also written as a page, build/progress.html. Your notebooks stay as they are; save them first.
 """
@@ -20,6 +20,9 @@ from pathlib import Path
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
+
+from tools.console import print_anything
+from tools.lessons import ORDER, chosen, name_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CALL = re.compile(r"^[ \t]*(?:\w+ = )?(?:\w+\.)*check_(\w+)\((?:\"([^\"]*)\")?", re.M)
@@ -130,7 +133,7 @@ def read(path: Path, *, anew: bool = False) -> Lesson:
     """
     lesson = Lesson(path, path.stem)
     try:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)  # some editors add a mark
     except Exception as error:
         lesson.trouble = f"it cannot be read as a notebook ({type(error).__name__}); take a fresh copy of the lesson"
         return lesson
@@ -260,15 +263,16 @@ def page(lessons: list[Lesson], folder: Path) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Print the table and write the page."""
     parser = argparse.ArgumentParser(description="Show which exercises of your notebooks are right.")
-    parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 04; without any, all")
+    parser.add_argument("lessons", nargs="*", help="names of lessons, such as cam; without any, all")
     parser.add_argument("--run", action="store_true", help="run the answered exercises again")
     parser.add_argument("--folder", type=Path, default=ROOT / "notebooks", help="where your notebooks lie")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "progress.html")
     options = parser.parse_args(arguments)
-    paths = sorted(options.folder.glob("[0-9]*.ipynb"))
-    paths = [path for path in paths if not options.lessons or path.name.startswith(tuple(options.lessons))]
-    if not paths:
-        raise SystemExit(f"No lesson of that number in {options.folder}.")
+    print_anything()  # titles and hints are in more than ASCII
+    here = sorted(path for path in options.folder.glob("*.ipynb") if name_of(path) in ORDER)
+    if not here:
+        raise SystemExit(f"There is no lesson in {options.folder}; name the folder of your notebooks with --folder.")
+    paths = chosen(here, options.lessons)
     os.environ.setdefault("COURSE_WORLD", "course")  # checks need nothing else, and the network stays untouched
     os.environ.pop("COURSE_STRICT", None)
     lessons = []
@@ -278,7 +282,7 @@ def main(arguments: list[str] | None = None) -> int:
         lessons.append(read(path, anew=options.run))
     print(table(lessons))
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(page(lessons, options.output.parent))
+    options.output.write_text(page(lessons, options.output.parent), encoding="utf-8")
     print(f"\nAs a page: {options.output}")
     return 0
 

@@ -1,7 +1,7 @@
 """Run notebooks from top to bottom, in place, and save them as they ran.
 
-    python -m tools.run_notebooks                       every notebook of notebooks/ and solutions/
-    python -m tools.run_notebooks notebooks/04_cam.ipynb
+    python -m tools.run_notebooks                       every notebook of notebooks/, solutions/ and tools/
+    python -m tools.run_notebooks cam                   lessons, by their names, or any notebooks, by their paths
 
 They run in the course world, each in its own folder. Widgets are not stored (their ids change at every run), nor are
 cell timings; the seconds in a lesson's header are replaced by those measured.
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+
+from tools import lessons
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -70,7 +72,8 @@ def main(names: list[str]) -> None:
     os.environ.update(COURSE_WORLD="course", OMP_WAIT_POLICY="passive")
     os.environ.pop("COURSE_STRICT", None)
     folders = (ROOT / "notebooks", ROOT / "solutions", ROOT / "tools")
-    for path in [Path(n).resolve() for n in names] or [p for f in folders for p in sorted(f.glob("*.ipynb"))]:
+    named = [lessons.path(n) if n in lessons.ORDER else Path(n).resolve() for n in names]
+    for path in named or [p for f in folders for p in sorted(f.glob("*.ipynb"))]:
         print(f"{path.relative_to(ROOT)}: {execute(path):.1f} s", flush=True)
 
 

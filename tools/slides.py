@@ -1,7 +1,7 @@
 """Make slides of the lessons, from the notebooks as they were saved, that show without a network.
 
     python -m tools.slides                     all lessons, into build/slides
-    python -m tools.slides 04 05               these
+    python -m tools.slides cam grad_cam        these
     python -m tools.slides --output FOLDER     into a folder of your own, which may then be copied anywhere
 
 What is shown is decided by rule, in slide_rules.py; what is left out of a text stands in the speaker's notes (press S).
@@ -19,6 +19,7 @@ from jinja2 import DictLoader
 from nbconvert import SlidesExporter
 from nbformat.v4 import new_markdown_cell, new_notebook
 
+from tools.lessons import chosen, paths
 from tools.npm import fetch
 from tools.slide_rules import slides
 
@@ -115,7 +116,7 @@ def convert(path: Path, folder: Path) -> Path:
     exporter.reveal_theme = "white"
     text, _ = exporter.from_notebook_node(staged(path), {"metadata": {"name": path.stem}})
     target = folder / f"{path.stem}.html"
-    target.write_text(text)
+    target.write_text(text, encoding="utf-8")
     return target
 
 
@@ -136,22 +137,19 @@ def ship(folder: Path) -> None:
                     target = folder / into / found[1]
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(archive.extractfile(member).read())
-    (folder / "slides.css").write_text(STYLE)
+    (folder / "slides.css").write_text(STYLE, encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the slides of the lessons named, or of all."""
     parser = argparse.ArgumentParser(description="Make slides of the lessons.")
-    parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 04; without any, all")
+    parser.add_argument("lessons", nargs="*", help="names of lessons, such as cam; without any, all")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "slides")
     options = parser.parse_args(arguments)
-    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    paths = [path for path in paths if not options.lessons or path.name.startswith(tuple(options.lessons))]
-    if not paths:
-        raise SystemExit("There is no lesson of that number.")
+    wanted = chosen(paths(), options.lessons)
     options.output.mkdir(parents=True, exist_ok=True)
     ship(options.output)
-    for path in paths:
+    for path in wanted:
         print(convert(path, options.output))
     return 0
 

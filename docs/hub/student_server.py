@@ -1,7 +1,7 @@
 """What a student's server runs in place of jupyterhub-singleuser: it lays out the course in their home, then starts.
 
     ~/seeing-inside-cnns/helpers, datasets    links to the course that all share, read-only
-    ~/seeing-inside-cnns/notebooks            the student's own copy, made once
+    ~/seeing-inside-cnns/notebooks, tools     the student's own copies of the lessons and the explorer, made once
 
 It runs with the student's own rights, so whatever lies in their home leads nowhere else. A file that is there is never
 overwritten: a lesson that came later is added, a spoilt one comes back when the student deletes it and starts anew.
@@ -18,12 +18,12 @@ NAME = "seeing-inside-cnns"
 
 def lay_out(own: Path, shared: Path = SHARED) -> None:
     """Make the student's course folder ``own``, or add to it what it lacks."""
-    (own / "notebooks").mkdir(parents=True, exist_ok=True)
+    for name in ("notebooks", "tools"):
+        (own / name).mkdir(parents=True, exist_ok=True)
     for name in ("helpers", "datasets"):
         if not (own / name).is_symlink():  # the first cell of every lesson looks for helpers/ beside and above itself
             (own / name).symlink_to(shared / name)
-    lessons = shared / "notebooks"
-    for path in sorted(path for path in lessons.rglob("*") if lessons / "tools" not in (path, *path.parents)):
+    for path in [*sorted((shared / "notebooks").rglob("*")), *(shared / "tools").glob("explore.ipynb")]:
         mine = own / path.relative_to(shared)
         if path.is_dir():
             mine.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Checkers of lesson 08: integrated gradients by the midpoint rule, and SmoothGrad with given noise."""
+"""Checkers of lesson *better_gradients*: integrated gradients by the midpoint rule, and SmoothGrad with given noise."""
 
 from collections.abc import Callable
 

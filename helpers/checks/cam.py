@@ -1,4 +1,4 @@
-"""Checkers of lesson 04: a class activation map for a batch, and the mass of a map inside a mask."""
+"""Checkers of lesson *cam*: a class activation map for a batch, and the mass of a map inside a mask."""
 
 from collections.abc import Callable
 

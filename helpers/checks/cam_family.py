@@ -1,4 +1,4 @@
-"""Checkers of lesson 09: the weights of Ablation-CAM, and one map out of several layers."""
+"""Checkers of lesson *cam_family*: the weights of Ablation-CAM, and one map out of several layers."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Checkers of lesson 15: rank accuracy with its ties, and a network of which one stage is drawn anew."""
+"""Checkers of lesson *can_you_trust_it*: rank accuracy with its ties, and a network with one stage drawn anew."""
 
 import copy
 from collections.abc import Callable

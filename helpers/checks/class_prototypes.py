@@ -1,4 +1,4 @@
-"""Checkers of lesson 02: the spread of each class, and the one linear layer that a linear net is."""
+"""Checkers of lesson *class_prototypes*: the spread of each class, and the one linear layer that a linear net is."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Checkers of lesson 12: total variation over height and width, and the objective of a guided dream."""
+"""Checkers of lesson *dream_and_inversion*: total variation over height and width, and the guided dream's objective."""
 
 from collections.abc import Callable
 

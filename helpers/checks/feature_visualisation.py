@@ -1,4 +1,4 @@
-"""Checkers of lesson 11: ascent with gradients of length one, and the share of fine detail."""
+"""Checkers of lesson *feature_visualisation*: ascent with gradients of length one, and the share of fine detail."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Checkers of lesson 05: Grad-CAM from maps and gradients, and the evidence against a class."""
+"""Checkers of lesson *grad_cam*: Grad-CAM from maps and gradients, and the evidence against a class."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ def check_grad_cam_from(function: Combine) -> str:
     right = signed.relu()
     channels = "you {} the gradient over the channels; average over the places, one weight for each map."
     mistakes = {
-        "the gradient is not averaged over places: what you have is HiResCAM (lesson 09). Give each map one weight.": (
+        "the gradient is not averaged over places: this is HiResCAM (lesson cam_family). Give each map one weight.": (
             gradients * maps
         )
         .sum(1)

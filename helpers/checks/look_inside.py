@@ -1,4 +1,4 @@
-"""Checkers of lesson 01: reading the outputs of layers with hooks, and the size of a receptive field."""
+"""Checkers of lesson *look_inside*: reading the outputs of layers with hooks, and the size of a receptive field."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Checker of lesson 16: does a number tell a wrong map from the right one, on nets that it has never seen?"""
+"""Checker of lesson *museum_of_wrong_maps*: does a number tell a wrong map from the right one, on new nets?"""
 
 import copy
 import random

@@ -1,4 +1,4 @@
-"""Checkers of lesson 07: the falls of occlusion spread over the pixels, and RISE for every class at once."""
+"""Checkers of lesson *occlusion*: the falls of occlusion spread over the pixels, and RISE for every class at once."""
 
 from collections.abc import Callable
 

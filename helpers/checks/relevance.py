@@ -1,4 +1,4 @@
-"""Checkers of lesson 10: the alpha-beta rule of LRP for one layer, and the rule for a sum of two branches."""
+"""Checkers of lesson *relevance*: the alpha-beta rule of LRP for one layer, and the rule for a sum of two branches."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Checks for lesson 03: a saliency map that leaves no trace, and guided backprop's rule at a ReLU."""
+"""Checks for lesson *saliency*: a saliency map that leaves no trace, and guided backprop's rule at a ReLU."""
 
 import copy
 from collections.abc import Callable
@@ -106,7 +106,9 @@ def _mistakes(model: nn.Module, x: Tensor, own: Tensor, g: Tensor) -> dict[str, 
         ),
         "the channels' sizes are summed; the largest of them is asked for.": lambda: g.abs().sum(1),
         "the channels' sizes are averaged; the largest of them is asked for.": lambda: g.abs().mean(1),
-        "the gradient is multiplied by the picture; that is another method (lesson 08).": lambda: (g * x).abs().amax(1),
+        "the gradient is multiplied by the picture; that is another method (lesson better_gradients).": (
+            lambda: (g * x).abs().amax(1)
+        ),
         "this still has its channels; take the largest over dimension 1.": lambda: g.abs(),
         "this is the signed gradient with its channels; take the absolute value, then the largest over dimension 1.": (
             lambda: g

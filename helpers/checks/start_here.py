@@ -1,4 +1,4 @@
-"""The checker of lesson 00."""
+"""The checker of lesson *start_here*."""
 
 from collections.abc import Callable
 

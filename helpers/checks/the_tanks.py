@@ -1,4 +1,4 @@
-"""Checkers of lesson 14: which change turns a verdict, and a part of the pictures in which the sky tells nothing."""
+"""Checkers of lesson *the_tanks*: which change turns a verdict, and pictures in which the sky tells nothing."""
 
 from collections.abc import Callable
 

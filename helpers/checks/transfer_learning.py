@@ -1,4 +1,4 @@
-"""Checkers of lesson 13: reading maps with a hook that cleans up, and hidden units made larger and smaller."""
+"""Checkers of lesson *transfer_learning*: maps read by a hook that cleans up, and hidden units rescaled."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Checkers for the exercises of lesson 17: exchange two words, and measure whether two words act together."""
+"""Checkers for the exercises of lesson *words*: exchange two words, and measure whether two words act together."""
 
 from collections.abc import Callable
 

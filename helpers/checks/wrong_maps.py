@@ -1,4 +1,4 @@
-"""The wrong maps of lesson 16 and their right ones, written from their descriptions, and random nets to try them on."""
+"""The wrong maps of lesson *museum_of_wrong_maps* beside the right ones, and random nets to try them on."""
 
 from collections.abc import Callable
 

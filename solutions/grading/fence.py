@@ -34,7 +34,7 @@ def limit_memory(gigabytes: float) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE, FILE_SIZE))
     status = Path("/proc/self/statm")
-    pages = int(status.read_text().split()[0]) if status.exists() else 0
+    pages = int(status.read_text(encoding="utf-8").split()[0]) if status.exists() else 0
     most = pages * resource.getpagesize() + int(gigabytes * 2**30)
     if pages:  # elsewhere the address space is not limited, or not known
         resource.setrlimit(resource.RLIMIT_AS, (most, most))

@@ -1,10 +1,14 @@
 """The notebooks in a folder that students handed in."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 
+from tools.lessons import name_of
+
+NOTEBOOK = re.compile(r"(.*?)\.ipynb(?:\.(?:txt|json))?", re.I)  # browsers and Windows add to a name
 MOST_CELLS, MOST_BYTES = 300, 50_000_000  # of a notebook, of its file
 
 
@@ -22,12 +26,14 @@ def submissions(folder: Path, notebook: str) -> dict[str, Submission]:
         if path.name.startswith("."):
             continue
         if path.is_dir():
-            inside = sorted(path.glob("*.ipynb"))
-            chosen = [one for one in inside if one.name == notebook] or inside
+            shown = (one for one in sorted(path.iterdir()) if not one.name.startswith("."))
+            inside = [one for one in shown if NOTEBOOK.fullmatch(one.name)]
+            wanted = name_of(Path(notebook))
+            chosen = [one for one in inside if name_of(Path(NOTEBOOK.fullmatch(one.name)[1])) == wanted] or inside
             count = f"its folder holds {len(inside) or 'no'} notebooks"
             found[path.name] = Submission(_cells(chosen[0]) if len(chosen) == 1 else count, path)
-        elif path.suffix == ".ipynb":
-            found[path.name if path.stem in found else path.stem] = Submission(_cells(path), None)
+        elif its := NOTEBOOK.fullmatch(path.name):
+            found[path.name if its[1] in found else its[1]] = Submission(_cells(path), None)
     if not found:
         raise ValueError(f"{folder} holds no submission: put name.ipynb or name/{notebook} there for each student.")
     return found
@@ -37,7 +43,7 @@ def _cells(path: Path) -> list[str] | str:
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             return "its notebook is no file, or one too large"
-        notebook = nbformat.reads(path.read_text("utf-8"), as_version=4)
+        notebook = nbformat.reads(path.read_text("utf-8-sig"), as_version=4)  # some editors begin with a mark
         code = [str(cell.source) for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
         return code[:MOST_CELLS]
     except Exception:  # nbformat raises of many kinds

@@ -33,7 +33,7 @@ class Part(NamedTuple):
 
 
 def exercises() -> list[Part]:
-    """Return the parts of ``06_exercises.ipynb``, in the order of the notebook."""
+    """Return the parts of lesson *exercises*, in the order of the notebook."""
     return [
         Part("q1", "check_q1(", checks.check_q1, ("prototypes",), _digits),
         Part("q2_cam", "check_q2_cam(", checks.check_q2_cam, ("strongest_cam",)),

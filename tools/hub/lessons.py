@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 from tools.hub import memory
 from tools.hub.student import Student
 from tools.hub.table import LESSON
+from tools.lessons import file_name
 
 
 class Visit(NamedTuple):
@@ -23,12 +23,7 @@ class Visit(NamedTuple):
 
 def path_of(lesson: str) -> str:
     """Return where a lesson lies in a student's own folder."""
-    return f"notebooks/{lesson}.ipynb"
-
-
-def all_lessons(course: Path) -> list[str]:
-    """Return the names of the course's lessons, in order."""
-    return sorted(path.stem for path in (course / "notebooks").glob("[0-9]*.ipynb"))
+    return f"notebooks/{file_name(lesson)}"
 
 
 def visit(student: Student, lesson: str = LESSON, *, to_the_map: bool = False) -> Visit:
@@ -39,7 +34,7 @@ def visit(student: Student, lesson: str = LESSON, *, to_the_map: bool = False) -
 
     Args:
         student: who has arrived.
-        lesson: a notebook's name.
+        lesson: its name.
         to_the_map: stop at the first map.
     """
     cells = student.cells(path_of(lesson))

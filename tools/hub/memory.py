@@ -43,7 +43,10 @@ def held(name: str) -> Held:
     for process in processes(name):
         with suppress(OSError):  # it has ended
             folder = Path("/proc") / str(process.pid)
-            pages, status = (folder / "smaps_rollup").read_text(), (folder / "status").read_text()
+            pages, status = (
+                (folder / "smaps_rollup").read_text(encoding="utf-8"),
+                (folder / "status").read_text(encoding="utf-8"),
+            )
             for at, (text, key) in enumerate(((pages, "Pss"), (pages, "Rss"), (status, "VmHWM"))):
                 totals[at] += int(re.search(rf"^{key}:\s+(\d+) kB", text, re.M)[1]) / 1024
     return Held(*totals)

@@ -11,10 +11,11 @@ import psutil
 
 from tools.hub import memory, runaway, scratch, separation, service
 from tools.hub.accounts import NAMES
-from tools.hub.lessons import Visit, all_lessons, at_once, visit
+from tools.hub.lessons import Visit, at_once, path_of, visit
 from tools.hub.service import Hub
 from tools.hub.student import Student
 from tools.hub.table import LESSON, show, write_into
+from tools.lessons import ORDER
 
 PAGE = scratch.ROOT / "docs" / "hub.md"
 MEASURED = scratch.ROOT / "docs" / "hub" / "measured.json"
@@ -50,7 +51,7 @@ def one_alone(student: Student) -> dict:
     return {"seconds": {"ready": round(ready, 1), **seconds([seen])}, "megabytes": held}
 
 
-def every_lesson(student: Student, lessons: list[str]) -> dict:
+def every_lesson(student: Student, lessons: Sequence[str]) -> dict:
     """Let one student work through the lessons, each with a new kernel; return the most memory that each took."""
     found = {}
     for lesson in lessons:
@@ -92,7 +93,7 @@ def measure(hub: Hub, parts: Sequence[str], broken: str | None) -> dict:
     limit = int(first.tell("import os; print(os.environ['MEM_LIMIT'])"))
     if "lessons" in parts:
         print("One student, every lesson ...", flush=True)
-        found["lessons"] = every_lesson(first, all_lessons(hub.course))
+        found["lessons"] = every_lesson(first, ORDER)
     first.leave()
     print(f"{len(students)} students at once ...", flush=True)
     found["together"] = all_at_once(students)
@@ -101,7 +102,7 @@ def measure(hub: Hub, parts: Sequence[str], broken: str | None) -> dict:
         seen, visits = runaway.loop(first, students[1:], broken)
         found["beside_a_loop"] = {"alone": seconds(visits[:1])["map"], "together": seconds(visits[1:])["map"]}
         checks += [*seen, *runaway.hog(first, students[1:], limit, broken)]
-        first.open(f"notebooks/{LESSON}.ipynb")
+        first.open(path_of(LESSON))
     if "separation" in parts:
         print("One student tries to reach another ...", flush=True)
         if broken == "homes":
@@ -117,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure the course on a hub, and test that students are kept apart.")
     parser.add_argument("--students", type=int, default=6, choices=range(3, len(NAMES) + 1), metavar="3..12")
     parser.add_argument(
-        "--only", nargs="+", choices=PARTS, help="besides lesson 04; docs/hub/measured.json stays as it is"
+        "--only", nargs="+", choices=PARTS, help=f"besides lesson {LESSON}; docs/hub/measured.json stays as it is"
     )
     parser.add_argument("--break", dest="broken", choices=BREAKS, help="spoil one thing, to see the checks fail")
     given = parser.parse_args(arguments)
@@ -139,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     found["load_after"] = memory.load()
     show(found)
     if not given.only and not given.broken:
-        MEASURED.write_text(json.dumps(found, indent=2) + "\n")
+        MEASURED.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         write_into(PAGE, found)
         print("\nwrote docs/hub/measured.json, and the table in docs/hub.md; tests/test_hub.py says whether limits fit")
     return int(not all(check["passed"] for check in found["checks"]))

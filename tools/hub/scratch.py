@@ -27,8 +27,8 @@ def install() -> None:
     Raises:
         SystemExit: npm is missing, or there is no network the first time.
     """
-    stamp, wanted = FOLDER / "installed", "".join(file.read_text() for file in WANTED) + PROXY_VERSION
-    if stamp.is_file() and stamp.read_text() == wanted:
+    stamp, wanted = FOLDER / "installed", "".join(file.read_text(encoding="utf-8") for file in WANTED) + PROXY_VERSION
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return
     python = next(filter(everybody_may_run, (Path(sys._base_executable), Path("/usr/bin/python3"))), None)
     if python is None:
@@ -50,7 +50,7 @@ def install() -> None:
             raise SystemExit(
                 f"{Path(command[0]).name} failed, as it says above: see to the network, then run it again."
             )
-    stamp.write_text(wanted)
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 def everybody_may_run(python: Path) -> bool:
@@ -66,7 +66,7 @@ def versions() -> dict[str, str]:
     """Return the versions of what is measured."""
     names = ("jupyterhub", "jupyterlab", "jupyter_server", "torch", "torchvision")
     code = f"from importlib.metadata import version; print(*map(version, {names}))"
-    told = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    told = subprocess.run([PYTHON, "-c", code], capture_output=True, check=True, encoding="utf-8").stdout.split()
     return dict(zip(names, told, strict=True)) | {"configurable-http-proxy": PROXY_VERSION}
 
 

@@ -35,7 +35,7 @@ class Hub:
 
     def log(self) -> str:
         """Return the last lines that the hub wrote."""
-        return "\n".join((self.own / "log").read_text(errors="replace").splitlines()[-30:])
+        return "\n".join((self.own / "log").read_text(errors="replace", encoding="utf-8").splitlines()[-30:])
 
 
 def must_be_root() -> None:
@@ -136,7 +136,9 @@ def strays(hub: Hub) -> list[str]:
     places = ["/", *(place for place in ("/tmp", "/dev/shm") if os.path.ismount(place))]
     command = ["find", *places, "-xdev", "-path", hub.site, "-prune", "-o", *student, "-print"]
     in_course = ["find", hub.course, hub.data, hub.own, *student, "-print"]
-    found = [subprocess.run(one, capture_output=True, text=True, check=False).stdout for one in (command, in_course)]
+    found = [
+        subprocess.run(one, capture_output=True, check=False, encoding="utf-8").stdout for one in (command, in_course)
+    ]
     return "".join(found).splitlines()
 
 

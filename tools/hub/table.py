@@ -4,7 +4,7 @@ import math
 import re
 from pathlib import Path
 
-LESSON = "04_cam"  # what the students work through
+LESSON = "cam"  # what the students work through
 ROOM = 1.2  # the guarantee is this many times what the lesson took
 MORE_ROOM = 1.4  # the limit is this many times what the hungriest lesson took
 SYSTEM = 2  # gigabytes that a server keeps for itself and its hub
@@ -39,11 +39,11 @@ def rows(found: dict) -> list[tuple[str, str, str]]:
     lines = [("", "one alone", f"{count} at once")]
     for what, name in (
         ("from log-in to JupyterLab's page (the last one)", "ready"),
-        ("lesson 04: first picture", "picture"),
-        ("lesson 04: first map", "map"),
-        ("lesson 04: first map, the last one", "last_map"),
-        ("lesson 04: to its end", "whole"),
-        ("lesson 04: processor time of each", "processor"),
+        (f"lesson *{LESSON}*: first picture", "picture"),
+        (f"lesson *{LESSON}*: first map", "map"),
+        (f"lesson *{LESSON}*: first map, the last one", "last_map"),
+        (f"lesson *{LESSON}*: to its end", "whole"),
+        (f"lesson *{LESSON}*: processor time of each", "processor"),
     ):
         lines.append((what, *(f"{one['seconds'][name]} s" for one in (alone, together))))
     if loop := found.get("beside_a_loop"):
@@ -51,13 +51,13 @@ def rows(found: dict) -> list[tuple[str, str, str]]:
         lines.append(("first map beside an endless loop", f"{here} s", f"{there} s ({count - 1} others)"))
     lines += [
         ("server without a kernel: PSS, RSS", f"{held['server']['pss']}, {held['server']['rss']} MB", ""),
-        ("after lesson 04: PSS, RSS", f"{held['after']['pss']}, {held['after']['rss']} MB", ""),
-        ("during lesson 04, highest: PSS of one", f"{held['peak_pss']} MB", f"{many['each']} MB"),
-        ("during lesson 04, highest: PSS of all", "", f"{many['all']} MB"),
+        (f"after lesson *{LESSON}*: PSS, RSS", f"{held['after']['pss']}, {held['after']['rss']} MB", ""),
+        (f"during lesson *{LESSON}*, highest: PSS of one", f"{held['peak_pss']} MB", f"{many['each']} MB"),
+        (f"during lesson *{LESSON}*, highest: PSS of all", "", f"{many['all']} MB"),
         ("the machine's free memory fell by", "", f"{many['machine']} MB"),
     ]
     for name, one in found.get("lessons", {}).items():
-        lines.append((f"{name}: highest RSS, time", f"{one['peak']} MB, {one['seconds']} s", ""))
+        lines.append((f"lesson *{name}*: highest RSS, time", f"{one['peak']} MB, {one['seconds']} s", ""))
     return lines
 
 
@@ -74,8 +74,8 @@ def markdown(found: dict) -> str:
     sizes = [f"| {cores} cores, {size} GB | {students(found, cores, size)} |" for cores, size in SERVERS]
     follows = (
         f"From these follow a guarantee of at least {guarantee(found):.1f}G ({ROOM} times the highest RSS of lesson "
-        f"04, rounded up), a limit of\nat least {limit(found):.1f}G ({MORE_ROOM} times that of {hungriest(found)}, the "
-        f"hungriest lesson), and how many students a server takes:"
+        f"*{LESSON}*, rounded up), a limit of\nat least {limit(found):.1f}G ({MORE_ROOM} times that of "
+        f"*{hungriest(found)}*, the hungriest lesson), and how many students a server takes:"
     )
     parts = [f"*{machine(found)}*", "\n".join([head, "|---|---:|---:|", *lines]), follows]
     return "\n\n".join([*parts, "\n".join(["| server | students |", "|---|---:|", *sizes])])
@@ -84,7 +84,10 @@ def markdown(found: dict) -> str:
 def write_into(page: Path, found: dict) -> None:
     """Put the table into a page, between its marks."""
     block = f"<!-- measured -->\n{markdown(found)}\n<!-- end -->"
-    page.write_text(re.sub(r"<!-- measured -->\n.*?<!-- end -->", lambda _: block, page.read_text(), flags=re.S))
+    page.write_text(
+        re.sub(r"<!-- measured -->\n.*?<!-- end -->", lambda _: block, page.read_text(encoding="utf-8"), flags=re.S),
+        encoding="utf-8",
+    )
 
 
 def show(found: dict) -> None:

@@ -1,4 +1,4 @@
-"""Grade every method on every network of shapes, over all pictures: the large version of lesson 15's scoreboard.
+"""Grade every method on every network of shapes, over all pictures: the scoreboard of *can_you_trust_it*, made large.
 
     make scoreboard                                         # the whole: an hour on two cores
     make scoreboard ARGS="--count 8"                        # a look, at few pictures; goes to build/
@@ -168,7 +168,7 @@ known, and not only hoped for: the truth is the watermark, the distractor is the
 
 {table(boards["shapes_watermark"], ON_WATERMARK)}
 """
-    (folder / "scoreboard.md").write_text(text)
+    (folder / "scoreboard.md").write_text(text, encoding="utf-8")
     print(f"{folder / 'scoreboard.md'} written")
 
 

@@ -48,7 +48,7 @@ def resumed(
 def _read(path: Path) -> Scores | None:
     """Return the grades in a file, or None where there is none, or a damaged one."""
     try:
-        checksum, text = path.read_text().splitlines()
+        checksum, text = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return None
     if checksum != _hash(path.name, text):
@@ -59,7 +59,7 @@ def _read(path: Path) -> Scores | None:
 def _write(path: Path, grades: Scores) -> None:
     """Write a file at once: whoever is stopped half-way leaves none, and none is ever read half."""
     text = json.dumps({key: values.tolist() for key, values in grades.items()})  # floats come back to the last bit
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
         file.write(f"{_hash(path.name, text)}\n{text}\n")
     Path(file.name).replace(path)
 
