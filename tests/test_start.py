@@ -15,7 +15,7 @@ HEAVY = {
     *("torchvision", "torch._dynamo", "torch._inductor", "sympy", "matplotlib.pyplot", "IPython", "ipywidgets"),
     *("scipy", "skimage", "sklearn", "nltk", "pandas"),
 }
-ROOMS = "attribution, course, data, hooks, models, plotting, synthesis, training"
+ROOMS = "attribution, course, data, evaluation, hooks, models, plotting, synthesis, training"
 LESSON = """
 import torch
 from helpers import plotting

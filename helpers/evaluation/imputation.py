@@ -1,14 +1,16 @@
 """Pixels that are gone without a hole: what their neighbours say, as ROAD removes them."""
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy import sparse
-from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
 from helpers.attribution._common import check_pictures
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 def imputed(x: Tensor, removed: Tensor, *, noise: float = 0.01, generator: torch.Generator | None = None) -> Tensor:
@@ -57,16 +59,21 @@ def imputed(x: Tensor, removed: Tensor, *, noise: float = 0.01, generator: torch
 
 
 @cache
-def _neighbours(height: int, width: int) -> sparse.csr_array:
+def _neighbours(height: int, width: int) -> "csr_array":
     """Return what each pixel's neighbours weigh, [P, P]: straight ones 2/12, diagonal ones 1/12, none over the edge."""
+    from scipy import sparse  # only here: it takes half a second
+
     down, right = (sparse.diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(n, n)) for n in (height, width))
     straight = sparse.kron(down, sparse.eye_array(width)) + sparse.kron(sparse.eye_array(height), right)
     both = sparse.kron(down, right) + straight  # 1 for a diagonal neighbour, 2 for a straight one, 3 for itself
     return sparse.csr_array(both - 3 * sparse.eye_array(height * width)) / 12
 
 
-def _filled(weights: sparse.csr_array, known: np.ndarray, gone: np.ndarray) -> np.ndarray:
+def _filled(weights: "csr_array", known: np.ndarray, gone: np.ndarray) -> np.ndarray:
     """Return the values [C, R] of the pixels that are gone, from those that are known [C, P - R]."""
+    from scipy import sparse
+    from scipy.sparse.linalg import spsolve
+
     if not known.size:
         return np.zeros((len(known), gone.sum()))
     rows = weights[gone]

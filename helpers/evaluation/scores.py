@@ -7,7 +7,6 @@ its batch dimension cannot be told from those of H texts: give it, and its mask,
 import cv2
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 
@@ -228,6 +227,8 @@ def interval(values: Tensor) -> tuple[Tensor, Tensor]:
             f"{int(missing.sum())} of {len(values)} values are NaN, from maps that have no grade: say how many, then "
             "give interval(values[~values.isnan()])."
         )
+    from scipy.special import stdtrit  # only here: it takes a quarter of a second
+
     quantile = float(stdtrit(len(values) - 1, 0.975))
     return values.mean(0), quantile * values.std(0) / len(values) ** 0.5
 
