@@ -11,7 +11,7 @@ from torch import nn
 
 from helpers import attribution, evaluation
 from helpers.attribution._common import check_pictures
-from helpers.attribution._folding import folded
+from helpers.attribution._speed import folded
 from helpers.hooks import capture, run_to, split_at
 from nets import RELU_STYLES, Tiny, pictures
 from test_contract import METHODS, OF_A_LAYER, assert_same, state
