@@ -288,27 +288,28 @@ def run(model: nn.Module, x: Tensor, target: Target = None) -> Any:
             f"change each other's scores, also in eval() mode: explain one {kind(x).one} at a time (with chunk=1 where "
             "a method has a chunk), or train with track_running_stats=True."
         )
-    answer = read(output, len(x), target)
+    answer = read(output, len(x), target, kind(x).one)
     call.rounding = torch.finfo(answer.dtype).eps if isinstance(answer, Tensor) and answer.is_floating_point() else 0.0
     return answer
 
 
-def read(output: Any, count: int, target: Target = None) -> Any:
+def read(output: Any, count: int, target: Target = None, one: str = PICTURE.one) -> Any:
     """Return the logits [count, classes] out of what a model gives; errors and functions as in :func:`run`."""
     logits = _logits(output, count)
     if callable(target) and (logits is None or _entry(output).dim() < 2):
         return output
     if logits is None:
-        raise ValueError(_unreadable(output, count))
+        raise ValueError(_unreadable(output, count, one))
     return logits
 
 
 def _forward(model: nn.Module, x: Tensor, call: _Call) -> Any:
     """Return what the model gives for a copy of ``x``, which may be changed in place; watch the first time.
 
-    Turning the weights to the quick layout costs more than one or two pictures gain by it.
+    Turning the weights to the quick layout costs more than one or two pictures gain by it. A gradient to the picture
+    itself is left in the plain layout, since with other rounding a ReLU flips now and then.
     """
-    fast = len(x) > 2 if call.fast is None else call.fast
+    fast = len(x) > 2 and not x.requires_grad if call.fast is None else call.fast
     given = turned(x) if fast else x
     given = x.clone() if given is x else given
     try:
@@ -389,7 +390,7 @@ def _logits(output: Any, count: int) -> Tensor | None:
     return entry if entry.dim() == 2 and len(entry) == count else None
 
 
-def _unreadable(output: Any, count: int) -> str:
+def _unreadable(output: Any, count: int, one: str) -> str:
     shape = list(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
     function = "target=lambda output: ..., which makes one score for each of it, shape [N]"
     if isinstance(output, dict) and isinstance(output.get("out"), Tensor):
@@ -399,7 +400,7 @@ def _unreadable(output: Any, count: int) -> str:
     elif isinstance(output, tuple | list) and output and all(isinstance(part, dict) for part in output):
         function = 'target=lambda output: torch.stack([found["scores"].sum() for found in output]) for a detector'
     return (
-        f"The model gives {shape}, not one row of logits for each picture: give a target function, such as {function}, "
+        f"The model gives {shape}, not one row of logits for each {one}: give a target function, such as {function}, "
         "or wrap the model in a module whose forward returns [N, classes]."
     )
 
@@ -448,7 +449,7 @@ def warn_if_rounded_away(model: nn.Module, changes: Tensor, scores: Tensor) -> N
         scores: the scores themselves, any shape.
     """
     call = _CALL.get()
-    if call is None or call.rounding < 1e-4 or not changes.any():
+    if call is None or call.rounding < 1e-4:
         return
     step = call.rounding * scores.abs().max()
     if changes.square().mean().sqrt() < 2 * step:

@@ -452,6 +452,7 @@ def cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer, as_
         x = check_pictures(x, model)
         with capture(module) as record, _heads(model) as heads:
             answer = run(model, x, target)
+        _check_heads(model, heads)
         class_maps = _class_maps(model, layer_maps(record, module, x, as_maps), heads, answer)
         with torch.enable_grad():  # d score / d logits picks the class, or the combination of classes, asked for
             answer = wide(answer.clone()).requires_grad_()
@@ -479,6 +480,12 @@ def _heads(model: nn.Module) -> Iterator[list[Head]]:
         yield found
 
 
+def _check_heads(model: nn.Module, heads: list[Head]) -> None:
+    """Raise ValueError if nothing ran that could have given the logits of a network with a CAM."""
+    if not heads:
+        raise ValueError(f"{type(model).__name__} has no linear layer and no convolution, so it has no CAM.")
+
+
 def _class_maps(model: nn.Module, maps: Tensor, heads: list[Head], logits: Any) -> Tensor:
     """Return maps [N, classes, h, w] whose averages over places are the logits, but for the bias of a linear head.
 
@@ -493,8 +500,6 @@ def _class_maps(model: nn.Module, maps: Tensor, heads: list[Head], logits: Any) 
                 return averaged
         elif torch.equal(gave, logits) and (averaged := _averaged(maps, given)) is not None:
             return einsum("ck,nk...->nc...", wide(head.weight), averaged)
-    if not heads:
-        raise ValueError(f"{type(model).__name__} has no linear layer and no convolution, so it has no CAM.")
     raise ValueError(
         f"{type(model).__name__} has no class activation map at this layer: its scores are not one linear layer of "
         "the averages of these maps. Give the layer that is averaged, or use grad_cam, which needs no such head."

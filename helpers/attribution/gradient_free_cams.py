@@ -159,7 +159,7 @@ def ablation_cam(
         x = check_pictures(x, model)
         with capture(module) as record:
             answer = run(model, x, target)
-        output, question = output_of(record, module), settle(answer, target)
+        output, question = output_of(record, module).contiguous(), settle(answer, target)
         arrange = arrangement(module, output, x, as_maps)
         maps, cells = wide(arrange(output)), _cells(arrange, output)
         behind, carried, y = _behind(model, module, x, output, question, answer)
@@ -168,7 +168,7 @@ def ablation_cam(
         alive = (maps != 0).flatten(2).any(2).nonzero()
         for numbers in in_chunks(len(alive), chunk, "Ablation-CAM", maps):
             picture, channel = alive[numbers.to(alive.device)].unbind(1)
-            changed = output[picture].contiguous()
+            changed = output[picture]
             changed.view(len(changed), -1).scatter_(1, cells[channel], 0)
             seen = behind(changed, *(tensor[picture] for tensor in carried))
             without[picture, channel] = score(seen, of_rows(question, picture), len(changed))

@@ -195,8 +195,9 @@ def check_alive(gradients: Tensor) -> Tensor:
     """Return ``gradients`` [N, C, H, W] if each of the N is finite and not zero everywhere, else raise ValueError."""
     if (dead := ~gradients.flatten(1).any(1)).any():
         raise ValueError(
-            f"{which(dead, gradients)}: the gradient is zero everywhere, as the score does not react to small changes. "
-            "Explain a logit (not a saturated softmax), and look whether every ReLU before it is off."
+            f"{which(dead, gradients)}: the gradient is zero everywhere, as the score does not react to "
+            f"small changes of the {kind(gradients).one}. Explain a logit (not a saturated softmax), and look "
+            "whether every ReLU before it is off."
         )
     if not torch.isfinite(gradients.sum()) and (bad := ~torch.isfinite(gradients).flatten(1).all(1)).any():
         raise ValueError(
