@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -149,10 +149,10 @@ class _Call:
     """What one method call knows about its model."""
 
     autocast: dict[str, torch.dtype]  # the caller's: kind of device -> precision
+    no_slopes: bool = False  # whether parameters were made under torch.inference_mode()
     fast: bool | None = None  # whether the quick memory layout is used; None before the first forward pass
     mixes: bool = False  # whether the pictures of a batch change each other's scores
     rounding: float = 0.0  # relative size of the steps between the numbers that the model gives
-    said: set[str] = field(default_factory=set)
 
 
 _CALL: ContextVar[_Call | None] = ContextVar("call", default=None)
@@ -171,22 +171,17 @@ def explaining(model: nn.Module) -> Iterator[None]:
 
     Raises:
         TypeError: something that is not a module.
-        ValueError: parameters that were made under torch.inference_mode().
     """
     check_module(model)
-    if any(t.is_inference() and t.is_floating_point() for t in chain(model.parameters(), model.buffers())):
-        raise ValueError(
-            "The model was made under torch.inference_mode(), and such parameters let no gradient through: make it "
-            "outside of that block, or give copy.deepcopy(model)."
-        )
     with _LOCK, ExitStack() as stack:
         outer = _CALL.get()
         casts = {d: torch.get_autocast_dtype(d) for d in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(d)}
         for device in casts:
             stack.enter_context(torch.autocast(device, enabled=False))
-        stack.callback(_CALL.reset, _CALL.set(_Call(casts or (outer.autocast if outer else {}))))
+        no_slopes = any(t.is_inference() and t.is_floating_point() for t in chain(model.parameters(), model.buffers()))
+        stack.callback(_CALL.reset, _CALL.set(_Call(casts or (outer.autocast if outer else {}), no_slopes)))
         modes = [(module, module.training) for module in model.modules()]
-        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        trainable = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
         try:
             model.eval()
             for parameter in trainable:
@@ -274,6 +269,11 @@ def run(model: nn.Module, x: Tensor, target: Target = None) -> Any:
             other's scores.
     """
     call = _CALL.get() or _Call({})
+    if call.no_slopes and torch.is_grad_enabled():
+        raise ValueError(
+            f"{type(model).__name__} was made under torch.inference_mode(), and such parameters let no gradient through: "
+            "make it outside of that block, or give copy.deepcopy(model)."
+        )
     try:
         with as_called(x.device):
             output = _forward(model, x, call)
@@ -542,12 +542,25 @@ def of_rows(settled: Settled, pictures: Tensor) -> Settled:
     return settled if callable(settled) else settled[pictures.to(settled.device)]
 
 
+def settled(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> Settled:
+    """Return the question, settled on each picture as it is.
+
+    A function is left as it is. One picture runs then too, so that the first pass says what is known of the model.
+    """
+    with torch.no_grad():
+        if callable(target):
+            run(model, x[:1], target)
+            return target
+        logits = [run(model, x[rows]) for rows in in_chunks(len(x), chunk, "whole pictures", x)]
+        return settle(torch.cat(logits), target)
+
+
 def uncovered(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> tuple[Tensor, Settled]:
-    """Return the score of each picture as it is, [N], and the settled question."""
+    """Return the score of each picture as it is, [N], and the question, settled on it."""
     found = []
     with torch.no_grad():
         for rows in in_chunks(len(x), chunk, "whole pictures", x):
             output = run(model, x[rows], target)
             found.append(score(output, target, len(rows)) if callable(target) else output)
-    answer = torch.cat(found)
-    return (answer, target) if callable(target) else (score(answer, target), settle(answer, target))
+        answer = torch.cat(found)
+        return (answer, target) if callable(target) else (score(answer, target), settle(answer, target))

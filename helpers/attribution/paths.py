@@ -19,7 +19,7 @@ from helpers.attribution._common import (
     filled,
     kind,
     of_rows,
-    uncovered,
+    settled,
     which,
     wide,
 )
@@ -79,7 +79,7 @@ def smooth_grad(
     with explaining(model):
         x = check_pictures(x, model)
         spread, noise = spread_of(x, level), noise_like(x, generator)
-        _, question = uncovered(model, x, target, chunk)
+        question = settled(model, x, target, chunk)
         total = torch.zeros_like(wide(x))
         for rows in in_chunks(samples * len(x), chunk, "SmoothGrad", x):
             picture = (rows % len(x)).to(x.device)
@@ -146,7 +146,7 @@ def var_grad(
     with explaining(model):
         x = check_pictures(x, model)
         spread, noise = spread_of(x, level), noise_like(x, generator)
-        _, question = uncovered(model, x, target, chunk)
+        question = settled(model, x, target, chunk)
         first, total, squares = (torch.zeros_like(wide(x)) for _ in range(3))
         for rows in in_chunks(samples * len(x), chunk, "VarGrad", x):
             picture, start = (rows % len(x)).to(x.device), (rows < len(x)).to(x.device)
@@ -215,7 +215,7 @@ def integrated_gradients(
         x = check_pictures(x, model)
         start = filled(baseline, x)
         check_way(x, start)
-        _, question = uncovered(model, x, target, chunk)
+        question = settled(model, x, target, chunk)
         way, total = x - start, torch.zeros_like(wide(x))
         alpha, weight = (values.to(total).view(-1, *[1] * (x.dim() - 1)) for values in gauss_legendre(steps))
         for rows in in_chunks(steps * len(x), chunk, "Integrated gradients", x):
