@@ -124,7 +124,8 @@ def test_a_view_after_the_global_average_does_not_give_up_the_quick_layout(name)
     net = Net(lambda z: z.view(z.size(0), -1)).eval()
     net.conv.register_forward_hook(lambda m, i, o: layouts.append(o.is_contiguous(memory_format=torch.channels_last)))
     explain(name, net, pictures(6))
-    assert layouts[-1] and layouts[0]
+    to_the_picture = ("gradient", "gradient_x_input", "deconvnet", "guided_backprop", "guided_grad_cam")
+    assert layouts[-1] == (name not in to_the_picture)  # whose rounding stays that of the plain layout
 
 
 @every_method

@@ -271,8 +271,8 @@ def run(model: nn.Module, x: Tensor, target: Target = None) -> Any:
     call = _CALL.get() or _Call({})
     if call.no_slopes and torch.is_grad_enabled():
         raise ValueError(
-            f"{type(model).__name__} was made under torch.inference_mode(), and such parameters let no gradient through: "
-            "make it outside of that block, or give copy.deepcopy(model)."
+            f"{type(model).__name__} was made under torch.inference_mode(), and such parameters let no gradient "
+            "through: make it outside of that block, or give copy.deepcopy(model)."
         )
     try:
         with as_called(x.device):
