@@ -564,3 +564,8 @@ def uncovered(model: nn.Module, x: Tensor, target: Target, chunk: int | None) ->
             found.append(score(output, target, len(rows)) if callable(target) else output)
         answer = torch.cat(found)
         return (answer, target) if callable(target) else (score(answer, target), settle(answer, target))
+
+
+def without_autocast(x: Tensor) -> torch.autocast:
+    """Return a block in which nothing is turned into half precision on the device of ``x``, whatever the caller did."""
+    return torch.autocast(x.device.type if isinstance(x, Tensor) else "cpu", enabled=False)

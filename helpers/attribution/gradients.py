@@ -130,7 +130,7 @@ def guided_backprop(model: nn.Module, x: Tensor, target: Target = None) -> Tenso
     """
     with relu_rule("guided") as relus:
         result = gradient(model, x, target)
-    check_relus(relus.count, model)
+    relus.check(model)
     return result
 
 
@@ -171,7 +171,7 @@ def deconvnet(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
     """
     with relu_rule("deconv") as relus:
         result = gradient(model, x, target)
-    check_relus(relus.count, model)
+    relus.check(model)
     return result
 
 
@@ -205,12 +205,3 @@ def check_alive(gradients: Tensor) -> Tensor:
             "root of zero in the model, or for half precision that overflows (use model.float())."
         )
     return gradients
-
-
-def check_relus(count: int, model: nn.Module) -> None:
-    """Raise ValueError if the ReLUs' rule was used nowhere."""
-    if count == 0:
-        raise ValueError(
-            f"No ReLU was met in {type(model).__name__}, so this would be the plain gradient: use gradient(), "
-            "or a network whose activations are ReLUs."
-        )
