@@ -11,7 +11,7 @@ from test_agreement import assert_agree, without_inplace
 from torch import nn
 
 from helpers import attribution
-from helpers.attribution._folding import folded
+from helpers.attribution._speed import folded
 from helpers.hooks import capture, find_layer
 from nets import AVERAGED, LAYERS, MORE, Tiny, pictures, random_net
 

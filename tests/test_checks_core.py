@@ -45,6 +45,7 @@ ANSWERS = [
     (lambda x: x.mean(1) / 0, False, "2 values that are NaN or infinite"),
     (lambda x: "two", False, "your answer is a str, not a tensor"),
     (lambda x: x @ x, False, "your function stopped with RuntimeError"),
+    (lambda x: (x > 0) - (x > 1), False, "your function stopped with NotImplementedError: Subtraction"),
     (torch.ones(2), False, "a function is asked for, not a Tensor"),
     (lambda x: None, None, "Not answered yet"),
     (lambda x: ..., None, "Not answered yet"),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from helpers import attribution
-from helpers.attribution import paths
+from helpers.attribution import _common
 from nets import Tiny, pictures, random_net
 
 NETS = ("resnet18", "squeezenet1_1", "densenet121", "mobilenet_v2")
@@ -21,7 +21,7 @@ noisy_methods = pytest.mark.parametrize("method", [attribution.smooth_grad, attr
 @pytest.fixture
 def same_layout(monkeypatch):
     """Leave out the quicker memory layout, whose other rounding flips a ReLU here and there in float32."""
-    monkeypatch.setattr(paths, "quick", lambda x: x)
+    monkeypatch.setattr(_common, "turned", lambda x: x)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from torch import nn
 
 from helpers import attribution, evaluation
 from helpers.attribution._common import check_pictures
-from helpers.attribution._folding import folded
+from helpers.attribution._speed import folded
 from helpers.hooks import capture, run_to, split_at
 from nets import RELU_STYLES, Tiny, pictures
 from test_contract import METHODS, OF_A_LAYER, assert_same, state
@@ -539,7 +539,7 @@ def test_on_an_accelerator(device):
         (texts()[:, :, None], ValueError, r"give \[N, C, L\], one text as x\[None\]"),
         (texts(3, 20).mT.repeat(1, 1, 2), ValueError, "20 numbers a word, Words takes 6; give .* each word a column"),
         (torch.zeros(3, 20, dtype=torch.long), TypeError, "The texts are torch.int64; look up each word's vector"),
-        (texts() * torch.nan, ValueError, "The texts hold NaN"),
+        (texts() * torch.nan, ValueError, "Text 0 of the batch holds NaN"),
         (texts()[:0], ValueError, "at least one text"),
         ([[0.0]], TypeError, "The texts must be a tensor"),
     ],
@@ -584,11 +584,11 @@ def test_other_questions_that_cannot_be_answered_say_text():
         attribution.gradient(net, x, 0)
     with pytest.raises(ValueError, match="does not depend on the text"):
         attribution.gradient(Words(), x, lambda logits: torch.ones(len(logits)))
-    with pytest.raises(ValueError, match="A text is zero everywhere"):
+    with pytest.raises(ValueError, match="Text 0 of the batch is zero everywhere"):
         attribution.gradient_x_input(Words(), x * 0, 0)
-    with pytest.raises(ValueError, match="A text has one value everywhere"):
+    with pytest.raises(ValueError, match="Text 0 of the batch has one value everywhere"):
         attribution.smooth_grad(Words(), x * 0, 0)
-    with pytest.raises(ValueError, match="A text equals its baseline"):
+    with pytest.raises(ValueError, match="Text 1 of the batch equals its baseline"):
         attribution.integrated_gradients(Words(), x, 0, baseline=x[1])
     with pytest.raises(ValueError, match="one row of logits for each text"):
         attribution.gradient(nn.Conv1d(6, 2, 3).double(), x, 0)

@@ -1,50 +1,47 @@
-"""What every attribution method promises: a checked question, and a model left exactly as it was."""
+"""What every attribution method promises: a checked question, and a model left exactly as it was.
+
+A method reads: ``with explaining(model)``, then ``check_pictures``, then :func:`run` or :func:`scores_of` as often as
+it needs the network, then its formula. What a method call learns about its model in the first forward pass, it keeps in
+a :class:`_Call` until its ``explaining`` block ends.
+"""
 
 import operator
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from helpers.attribution._speed import LOOKS_AT_MEMORY, make_plain, needs_plain, turned
+from helpers.attribution.progress import in_chunks
+from helpers.hooks.capture import check_module
+
+Target = int | Sequence[int] | Tensor | Callable[[Any], Tensor] | None
+Settled = Tensor | Callable[[Any], Tensor]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures and texts
 
 
 class Kind(NamedTuple):
-    """One kind of input, and the words for it."""
+    """One kind of input: its name, its number of dimensions, its shape, and the shape of a layer's maps for it."""
 
     one: str
     dims: int
     shape: str
-    maps: str  # what a layer gives for it
-    values: str  # what C counts
-    spot: str  # what has these C values
-    as_floats: str  # cures
-    fitting: str
-    sides: str
+    maps: str
 
 
-PICTURE = Kind(
-    one="picture",
-    dims=4,
-    shape="[N, C, H, W]",
-    maps="[N, K, h, w]",
-    values="channels",
-    spot="colour",
-    as_floats="turn them into floats as the network expects, with preprocess",
-    fitting="use the preprocess that belongs to the network",
-    sides="whole pixels, 1 or more, or two such numbers, (rows, columns)",
-)
-TEXT = Kind(
-    one="text",
-    dims=3,
-    shape="[N, C, L]",
-    maps="[N, K, l]",
-    values="numbers a word",
-    spot="word",
-    as_floats="look up each word's vector and give these numbers",
-    fitting="give [N, C, L], each word a column, with the word vectors that belong to the network",
-    sides="how many words, 1 or more",
-)
+PICTURE = Kind("picture", 4, "[N, C, H, W]", "[N, K, h, w]")
+TEXT = Kind("text", 3, "[N, C, L]", "[N, K, l]")
 
 
 def kind(x: Tensor) -> Kind:
@@ -53,13 +50,15 @@ def kind(x: Tensor) -> Kind:
 
 
 def kind_for(model: nn.Module | None) -> Kind:
-    """Return what ``model`` takes: texts, if its first convolution is a Conv1d, else pictures."""
+    """Return what ``model`` takes: texts, if its convolutions are Conv1d and none is a Conv2d, else pictures."""
     return TEXT if model is not None and isinstance(first_convolution(model), nn.Conv1d) else PICTURE
 
 
 def first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | None:
-    """Return the convolution that stands first among the modules of ``model``, or None."""
-    return next((module for module in model.modules() if isinstance(module, nn.Conv1d | nn.Conv2d)), None)
+    """Return the Conv2d that stands first among the modules of ``model``, else its first Conv1d, else None."""
+    found = [module for module in model.modules() if isinstance(module, nn.Conv1d | nn.Conv2d)]
+    flat = [module for module in found if isinstance(module, nn.Conv2d)]  # attention over channels uses a Conv1d
+    return next(iter(flat or found), None)
 
 
 def places(maps: Tensor) -> tuple[int, ...]:
@@ -67,46 +66,16 @@ def places(maps: Tensor) -> tuple[int, ...]:
     return tuple(range(2, maps.dim()))
 
 
-def check_layer(maps: Tensor, x: Tensor) -> Tensor:
-    """Return ``maps``, what a layer gives for ``x``, after checking that they are maps in as many directions as ``x``.
-
-    Raises:
-        ValueError: another shape, such as that of a linear layer.
-    """
-    if maps.dim() != x.dim():
-        raise ValueError(f"The layer gives {list(maps.shape)}, not maps {kind(x).maps}: choose a convolutional layer.")
-    return maps
-
-
-Target = int | Tensor | Callable[[Tensor], Tensor] | None
-
-
-@contextmanager
-def explaining(model: nn.Module) -> Iterator[None]:
-    """Inside the block the model is in ``eval()`` mode with frozen parameters, and gradients are on.
-
-    Every module's own mode and every parameter's ``requires_grad`` come back at the end, also after an error.
-    Frozen parameters make the gradient of an input cheaper: their own gradients are never computed.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        model.eval()
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter in trainable:
-            parameter.requires_grad_(True)
+def which(bad: Tensor, x: Tensor) -> str:
+    """Return the words for the first of ``x`` for which ``bad``, bool [N], is true: "Picture 2 of the batch"."""
+    one = kind(x).one
+    return f"The {one}" if len(bad) == 1 else f"{one.capitalize()} {int(bad.nonzero()[0])} of the batch"
 
 
 def check_pictures(x: Tensor, model: nn.Module | None = None) -> Tensor:
     """Return a detached copy of ``x`` after checking that it is a batch of pictures, float [N, C, H, W].
 
-    For a ``model`` whose first convolution is a Conv1d it has to be a batch of texts instead, float [N, C, L].
+    For a ``model`` that takes texts, see :func:`kind_for`, it has to be a batch of texts instead, float [N, C, L].
 
     Raises:
         TypeError: not a tensor, or not of floats.
@@ -120,13 +89,20 @@ def check_kind(x: Tensor, due: Kind) -> Tensor:
     if not isinstance(x, Tensor):
         raise TypeError(f"The {due.one}s must be a tensor, not {type(x).__name__}; use torch.from_numpy or preprocess.")
     if not x.is_floating_point():
-        raise TypeError(f"The {due.one}s are {x.dtype}; {due.as_floats}.")
+        cure = (
+            "look up each word's vector and give these numbers"
+            if due is TEXT
+            else "turn them into floats as the network expects, with preprocess"
+        )
+        raise TypeError(f"The {due.one}s are {x.dtype}; {cure}.")
     if x.dim() != due.dims:
         raise ValueError(f"The {due.one}s have shape {list(x.shape)}; give {due.shape}, one {due.one} as x[None].")
     if x.numel() == 0:
         raise ValueError(f"The batch is empty, shape {list(x.shape)}; give at least one {due.one}.")
-    if not torch.isfinite(x.sum()) and not torch.isfinite(x).all():  # the sum is quick, but may overflow
-        raise ValueError(f"The {due.one}s hold NaN or infinite values; look at where they were divided or read.")
+    if not torch.isfinite(x.sum()):  # the sum is quick, but may overflow
+        bad = ~torch.isfinite(x).flatten(1).all(1)
+        if bad.any():
+            raise ValueError(f"{which(bad, x)} holds NaN or infinite values; look at where it was divided or read.")
     return x.detach().clone()
 
 
@@ -148,8 +124,9 @@ def filled(baseline: float | Tensor, x: Tensor) -> Tensor:
         plain = whole = None
     if plain is None or plain.dim() not in (0, x.dim() - 1, x.dim()):  # a row of values would broadcast, but sideways
         given = f"shape {list(baseline.shape)}" if isinstance(baseline, Tensor) else f"a {type(baseline).__name__}"
+        spot = "word" if kind(x) is TEXT else "colour"
         raise ValueError(
-            f"The baseline, {given}, does not fit {kind(x).one}s {list(x.shape)}: give a number, a {kind(x).spot} "
+            f"The baseline, {given}, does not fit {kind(x).one}s {list(x.shape)}: give a number, a {spot} "
             f"{[x.shape[1], *[1] * (x.dim() - 2)]}, a {kind(x).one} {list(x.shape[1:])}, or one for each."
         )
     if not torch.isfinite(plain).all():
@@ -157,37 +134,355 @@ def filled(baseline: float | Tensor, x: Tensor) -> Tensor:
     return whole
 
 
-def run(model: nn.Module, x: Tensor) -> Tensor:
-    """Return the logits [N, classes] of ``model`` for ``x``, pictures or texts.
+def check_count(name: str, value: int) -> None:
+    """Raise ValueError unless ``value`` is a whole number from 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}; give a whole number, 1 or more.")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The model while it is explained
+
+
+@dataclass
+class _Call:
+    """What one method call knows about its model."""
+
+    autocast: dict[str, torch.dtype]  # the caller's: kind of device -> precision
+    no_slopes: bool = False  # whether parameters were made under torch.inference_mode()
+    fast: bool | None = None  # whether the quick memory layout is used; None before the first forward pass
+    mixes: bool = False  # whether the pictures of a batch change each other's scores
+    rounding: float = 0.0  # relative size of the steps between the numbers that the model gives
+
+
+_CALL: ContextVar[_Call | None] = ContextVar("call", default=None)
+_LOCK = threading.RLock()  # one for all models, as models may share modules
+_WARNED: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
+
+
+@contextmanager
+def explaining(model: nn.Module) -> Iterator[None]:
+    """Inside the block the model is in ``eval()`` mode with frozen parameters, and gradients are on.
+
+    Every module's own mode and every parameter's ``requires_grad`` come back at the end, also after an error.
+    Frozen parameters make the gradient of an input cheaper: their own gradients are never computed. Only one thread at
+    a time explains, since a thread that hands a shared model back would else change its mode under another's feet.
+    Autocast reaches the model, see :func:`as_called`, and not the sums of the method.
 
     Raises:
-        ValueError: the channels of ``x`` do not fit the first convolution, or the output is not [N, classes].
+        TypeError: something that is not a module.
     """
-    try:
-        logits = model(x)
-    except RuntimeError as error:
-        first = first_convolution(model)
-        if first is not None and first.in_channels != x.shape[1]:
-            raise ValueError(
-                f"The {kind(x).one}s have {x.shape[1]} {kind(x).values}, {type(model).__name__} takes "
-                f"{first.in_channels}; {kind(x).fitting}."
-            ) from error
-        raise
-    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(x):
-        shape = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    check_module(model)
+    with _LOCK, ExitStack() as stack:
+        outer = _CALL.get()
+        casts = {d: torch.get_autocast_dtype(d) for d in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(d)}
+        for device in casts:
+            stack.enter_context(torch.autocast(device, enabled=False))
+        no_slopes = any(t.is_inference() and t.is_floating_point() for t in chain(model.parameters(), model.buffers()))
+        stack.callback(_CALL.reset, _CALL.set(_Call(casts or (outer.autocast if outer else {}), no_slopes)))
+        modes = [(module, module.training) for module in model.modules()]
+        trainable = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
+        try:
+            model.eval()
+            for parameter in trainable:
+                parameter.requires_grad_(False)
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for parameter in trainable:
+                parameter.requires_grad_(True)
+
+
+@contextmanager
+def as_called(device: torch.device) -> Iterator[None]:
+    """Inside the block the model runs under the autocast that the caller of the method had, if any."""
+    call = _CALL.get()
+    dtype = call.autocast.get(device.type) if call else None
+    if dtype is None:
+        yield
+    else:
+        with torch.autocast(device.type, dtype=dtype):
+            yield
+
+
+class Watch(TorchFunctionMode):
+    """Notes what a model does in a forward pass: random numbers, mixed pictures, a softmax, views of memory.
+
+    It sees each call of a torch function and hands it on, which costs about a microsecond.
+    """
+
+    _RANDOM = {
+        *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like", "normal", "bernoulli"),
+        *("bernoulli_", "normal_", "uniform_", "exponential_", "random_", "multinomial", "gumbel_softmax"),
+    }
+    _DROPOUTS = {
+        *("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"),
+        *("dropout_", "feature_dropout"),
+    }
+    _WATCHED = {*_RANDOM, *_DROPOUTS, *LOOKS_AT_MEMORY, "batch_norm", "scaled_dot_product_attention"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.random: str | None = None
+        self.mixes = self.plain = False
+        self.squashed: tuple[str, Any] = ("", None)  # the last softmax or sigmoid, and what it gave
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if name in self._WATCHED:
+            self._note(name, args, kwargs)
+        result = func(*args, **kwargs)
+        if name in ("softmax", "sigmoid"):
+            self.squashed = (name, result)
+        return result
+
+    def _note(self, name: str, args: tuple, kwargs: dict) -> None:
+        if name in LOOKS_AT_MEMORY:
+            if args and needs_plain(name, args[0], args[1:], kwargs):
+                self.plain = True
+                make_plain(args[0])
+        elif name == "batch_norm":
+            self.mixes |= bool(kwargs.get("training", args[5] if len(args) > 5 else False))
+        elif name == "scaled_dot_product_attention":
+            if kwargs.get("dropout_p", args[4] if len(args) > 4 else 0) > 0:
+                self.random = name
+        elif name in self._DROPOUTS:
+            share = kwargs.get("p", args[1] if len(args) > 1 else 0.5)
+            on = kwargs.get("training", kwargs.get("train", args[2] if len(args) > 2 else True))
+            if on and share > 0:
+                self.random = name
+        else:
+            self.random = name
+
+
+def run(model: nn.Module, x: Tensor, target: Target = None) -> Any:
+    """Return the logits [N, classes] of ``model`` for ``x``, pictures or texts.
+
+    They may come as they are, first in a tuple or list, under "logits" or "out" of a dict, or as ``.logits`` of an
+    object; one number for each picture, [N], is read as a single class, [N, 1]. Where ``target`` is a function, what is
+    not [N, classes] is returned as the model gave it, for the function to read.
+
+    Raises:
+        ValueError: the pictures do not fit the model, the output cannot be read, or the pictures of a batch change each
+            other's scores.
+    """
+    call = _CALL.get() or _Call({})
+    if call.no_slopes and torch.is_grad_enabled():
         raise ValueError(
-            f"The model gives {shape}, not one row of logits for each {kind(x).one}: wrap it so that it does."
+            f"{type(model).__name__} was made under torch.inference_mode(), and such parameters let no gradient "
+            "through: make it outside of that block, or give copy.deepcopy(model)."
         )
+    try:
+        with as_called(x.device):
+            output = _forward(model, x, call)
+    except (RuntimeError, NotImplementedError) as error:
+        cure = _what_does_not_fit(model, x)
+        if cure is None:
+            raise
+        raise ValueError(cure) from error
+    if call.mixes and len(x) > 1:
+        raise ValueError(
+            f"{type(model).__name__} has a BatchNorm without running statistics, so that the {kind(x).one}s of a batch "
+            f"change each other's scores, also in eval() mode: explain one {kind(x).one} at a time (with chunk=1 where "
+            "a method has a chunk), or train with track_running_stats=True."
+        )
+    answer = read(output, len(x), target, kind(x).one)
+    call.rounding = torch.finfo(answer.dtype).eps if isinstance(answer, Tensor) and answer.is_floating_point() else 0.0
+    return answer
+
+
+def read(output: Any, count: int, target: Target = None, one: str = PICTURE.one) -> Any:
+    """Return the logits [count, classes] out of what a model gives; errors and functions as in :func:`run`."""
+    logits = _logits(output, count)
+    if callable(target) and (logits is None or _entry(output).dim() < 2):
+        return output
+    if logits is None:
+        raise ValueError(_unreadable(output, count, one))
     return logits
 
 
-def score(logits: Tensor, target: Target) -> Tensor:
-    """Return one score [N] for each row of ``logits`` [N, classes].
+def _forward(model: nn.Module, x: Tensor, call: _Call) -> Any:
+    """Return what the model gives for a copy of ``x``, which may be changed in place; watch the first time.
+
+    Turning the weights to the quick layout costs more than one or two pictures gain by it. A gradient to the picture
+    itself is left in the plain layout, since with other rounding a ReLU flips now and then.
+    """
+    fast = len(x) > 2 and not x.requires_grad if call.fast is None else call.fast
+    given = turned(x) if fast else x
+    given = x.clone() if given is x else given
+    try:
+        if call.fast is not None:
+            return model(given)
+        with Watch() as watch:
+            output = model(given)
+        _learn(model, x, output, watch, call)
+        return output
+    except RuntimeError:  # a stumble that could not be foreseen, in compiled code for example
+        if given.is_contiguous() or given.dim() != 4:
+            raise
+        call.fast = False
+        return model(x.clone(memory_format=torch.contiguous_format))
+
+
+def _learn(model: nn.Module, x: Tensor, output: Any, watch: Watch, call: _Call) -> None:
+    call.fast, call.mixes = not watch.plain, watch.mixes
+    if watch.random:
+        _warn_once(
+            model,
+            f"{type(model).__name__} calls {watch.random}() also in eval() mode, so its answers are random, and a map "
+            "explains one draw of them. For dropout write F.dropout(x, p, training=self.training), or nn.Dropout.",
+        )
+    logits = _logits(output, len(x))
+    if logits is not None and (how := _probabilities(logits, watch)):
+        module = nn.Sigmoid if how == "sigmoid" else nn.Softmax
+        names = [name for name, part in model.named_modules() if name and isinstance(part, module)]
+        cure = (
+            f'model.set_submodule("{names[-1]}", torch.nn.Identity())' if names else f"leave the {how} out of forward"
+        )
+        _warn_once(
+            model,
+            f"{type(model).__name__} gives probabilities, not logits: its last step is a {how}, whose gradient nearly "
+            f"vanishes where the network is sure, and which mixes the classes. Take it off: {cure}.",
+        )
+
+
+def _probabilities(logits: Tensor, watch: Watch) -> str | None:
+    """Return "softmax" or "sigmoid" if that is how ``logits`` came about, as far as it can be seen, else None."""
+    name, result = watch.squashed
+    if result is logits:
+        return name
+    for how in ("Softmax", "Sigmoid"):
+        if type(logits.grad_fn).__name__.startswith(f"{how}Backward"):
+            return how.lower()
+    rows = logits.detach()
+    steps = 4 * torch.finfo(rows.dtype).eps
+    one = rows.shape[1] > 1 and bool((rows >= 0).all()) and bool(((rows.sum(1) - 1).abs() < max(steps, 1e-5)).all())
+    return "softmax" if one else None
+
+
+def _warn_once(model: nn.Module, message: str) -> None:
+    said = _WARNED.setdefault(model, set())
+    if message not in said:
+        said.add(message)
+        warnings.warn(message, UserWarning, stacklevel=2)
+
+
+def _entry(output: Any) -> Any:
+    """Return what should hold the logits, wherever it stands in what a model gives."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, dict):
+        return output.get("logits", output.get("out"))
+    if hasattr(output, "logits"):
+        return output.logits
+    return output[0] if isinstance(output, tuple | list) and output else None
+
+
+def _logits(output: Any, count: int) -> Tensor | None:
+    """Return logits [count, classes] out of what a model gives, or None where there are none."""
+    entry = _entry(output)
+    if not isinstance(entry, Tensor) or not entry.is_floating_point():
+        return None
+    if entry.dim() < 2 and entry.numel() == count:
+        return entry.reshape(count, 1)
+    return entry if entry.dim() == 2 and len(entry) == count else None
+
+
+def _unreadable(output: Any, count: int, one: str) -> str:
+    shape = list(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    function = "target=lambda output: ..., which makes one score for each of it, shape [N]"
+    if isinstance(output, dict) and isinstance(output.get("out"), Tensor):
+        function = 'target=lambda output: output["out"][:, c].mean((1, 2)) for class c of a segmentation'
+    elif isinstance(output, Tensor) and output.dim() == 4 and len(output) == count:
+        function = "target=lambda output: output[:, c].mean((1, 2)) for class c of a segmentation"
+    elif isinstance(output, tuple | list) and output and all(isinstance(part, dict) for part in output):
+        function = 'target=lambda output: torch.stack([found["scores"].sum() for found in output]) for a detector'
+    return (
+        f"The model gives {shape}, not one row of logits for each {one}: give a target function, such as {function}, "
+        "or wrap the model in a module whose forward returns [N, classes]."
+    )
+
+
+def _what_does_not_fit(model: nn.Module, x: Tensor) -> str | None:
+    """Return the sentence for pictures on another device, with other channels or of another precision, or None."""
+    one, name = kind(x).one, type(model).__name__
+    weights = next((p for p in chain(model.parameters(), model.buffers()) if p.is_floating_point()), x)
+    if weights.is_meta:
+        return (
+            f"{name} is on the meta device, where weights have no values: load it, with model.to_empty() and weights."
+        )
+    if weights.device != x.device:
+        return f"The {one}s are on {x.device}, {name} is on {weights.device}: give x.to({str(weights.device)!r})."
+    first = first_convolution(model)
+    if first is not None and first.in_channels != x.shape[1]:
+        values, cure = (
+            ("numbers a word", "give [N, C, L], each word a column, with the word vectors that belong to the network")
+            if kind(x) is TEXT
+            else ("channels", "use the preprocess that belongs to the network")
+        )
+        return f"The {one}s have {x.shape[1]} {values}, {name} takes {first.in_channels}; {cure}."
+    if weights.dtype != x.dtype:
+        return f"The {one}s are {x.dtype}, the weights of {name} are {weights.dtype}: give x.to({weights.dtype})."
+    return None
+
+
+def quick(x: Tensor) -> Tensor:
+    """Return ``x`` in the memory layout that this method call uses; :func:`run` does the same by itself."""
+    call = _CALL.get()
+    return turned(x) if call is not None and call.fast else x
+
+
+def fast_layout() -> bool:
+    """Return whether this method call uses the quick memory layout."""
+    call = _CALL.get()
+    return bool(call and call.fast)
+
+
+def warn_if_rounded_away(model: nn.Module, changes: Tensor, scores: Tensor) -> None:
+    """Warn once where changes of scores are no larger than the steps between numbers of the network's precision.
+
+    Args:
+        model: what is explained.
+        changes: by how much the scores changed, any shape.
+        scores: the scores themselves, any shape.
+    """
+    call = _CALL.get()
+    if call is None or call.rounding < 1e-4:
+        return
+    step = call.rounding * scores.abs().max()
+    if changes.square().mean().sqrt() < 2 * step:
+        _warn_once(
+            model,
+            f"{type(model).__name__} gives its scores in steps of about {step:.2g} (half precision), and the changes "
+            "that this method measures are hardly larger, so the map is mostly rounding: use model.float().",
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The question
+
+
+def wide(values: Tensor) -> Tensor:
+    """Return ``values`` in float32 if they are float16 or bfloat16, in which sums lose their small parts."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def scores_of(model: nn.Module, x: Tensor, target: Target) -> Tensor:
+    """Run ``model`` on ``x`` and return one score for each row, [N], at least in float32."""
+    return score(run(model, x, target), target, len(x))
+
+
+def score(logits: Any, target: Target, count: int | None = None) -> Tensor:
+    """Return one score [N] for each row of ``logits`` [N, classes], at least in float32.
 
     Args:
         logits: what the network says before any softmax.
-        target: ``None`` for each picture's top class, a class number, an integer tensor [N], or a function of the
-            logits that returns [N] (for example ``lambda logits: logits[:, 3] - logits[:, 5]``).
+        target: ``None`` for each picture's top class, a class number, one for each picture (list, tuple, array or
+            tensor [N]), or a function of the logits that returns [N] (for example
+            ``lambda logits: logits[:, 3] - logits[:, 5]``).
+        count: N, where ``logits`` is another thing, which a function reads.
 
     Raises:
         TypeError: another kind of target.
@@ -195,61 +490,80 @@ def score(logits: Tensor, target: Target) -> Tensor:
     """
     target = settle(logits, target)
     if not callable(target):
-        return logits.gather(1, target[:, None])[:, 0]
-    scores = target(logits)
-    if not isinstance(scores, Tensor) or scores.shape != logits.shape[:1]:
-        raise ValueError(f"The target function must return one score for each picture, shape [{len(logits)}].")
-    return scores
+        return wide(logits.gather(1, target[:, None])[:, 0])
+    scores, count = target(logits), len(logits) if count is None else count
+    if not isinstance(scores, Tensor) or scores.shape != (count,):
+        raise ValueError(f"The target function must return one score for each picture, shape [{count}].")
+    return wide(scores)
 
 
-def settle(logits: Tensor, target: Target) -> Tensor | Callable[[Tensor], Tensor]:
+def settle(logits: Any, target: Target) -> Settled:
     """Return the question as class numbers, int64 [N], or as the function it is; arguments and errors as in `score`.
 
     Methods that run the network on many versions of a picture settle ``None`` once, on the picture itself, and then
     ask for `of_rows` of the result. They give a function the rows of many versions at once: it must treat all alike.
     """
-    count, classes = logits.shape
     if callable(target):
         return target
+    count, classes = logits.shape
     if target is None:
         return logits.detach().argmax(1)
-    if isinstance(target, Tensor) and target.dim() == 1:
-        if target.is_floating_point() or target.dtype == torch.bool:
-            raise TypeError(f"The target tensor is {target.dtype}; give whole class numbers, target.long().")
-        if len(target) != count:
-            raise ValueError(f"{len(target)} targets for {count} pictures; give one class number for each.")
-        chosen = target.to(logits.device).long()
-    else:
-        if isinstance(target, bool):
-            raise TypeError("The target is a bool; give a class number.")
-        try:
-            number = operator.index(target)
-        except TypeError:
-            raise TypeError(
-                f"The target is a {type(target).__name__}; give None, a class number, a tensor of them, or a function."
-            ) from None
-        chosen = torch.full((count,), number, device=logits.device)
+    chosen = _numbers(target).to(logits.device)
+    if chosen.dim() == 0:
+        chosen = chosen.expand(count).clone()
+    elif len(chosen) != count:
+        raise ValueError(f"{len(chosen)} targets for {count} pictures; give one class number for each.")
     if (chosen < 0).any() or (chosen >= classes).any():
         bad = chosen[(chosen < 0) | (chosen >= classes)][0].item()
         raise ValueError(f"Class {bad} is out of range: this network has {classes} classes, 0 to {classes - 1}.")
     return chosen
 
 
-def of_rows(settled: Tensor | Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor | Callable[[Tensor], Tensor]:
+def _numbers(target: Any) -> Tensor:
+    """Return class numbers as int64, [] for one or [N] for several."""
+    if isinstance(target, bool):
+        raise TypeError("The target is a bool; give a class number.")
+    several = isinstance(target, list | tuple) or len(getattr(target, "shape", ())) == 1  # a tensor, an array
+    try:
+        chosen = torch.as_tensor(target) if several else torch.tensor(operator.index(target))
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"The target is a {type(target).__name__}; give None, a class number, one for each picture, or a function."
+        ) from None
+    if chosen.numel() and (chosen.is_floating_point() or chosen.is_complex() or chosen.dtype == torch.bool):
+        raise TypeError(f"The target holds {chosen.dtype}; give whole class numbers, target.long() of a tensor.")
+    if chosen.dim() > 1:
+        raise TypeError(f"The target has shape {list(chosen.shape)}; give one class number for each picture, [N].")
+    return chosen.long()
+
+
+def of_rows(settled: Settled, pictures: Tensor) -> Settled:
     """Return the settled question for rows that are versions of the pictures numbered ``pictures``, int64 [rows]."""
     return settled if callable(settled) else settled[pictures.to(settled.device)]
 
 
-def quick(x: Tensor) -> Tensor:
-    """Return ``x`` in the memory layout that convolves fastest: channels last for pictures on the CPU."""
-    if x.dim() != 4 or x.device.type != "cpu":
-        return x
-    return x.to(memory_format=torch.channels_last)  # also for one channel
+def settled(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> Settled:
+    """Return the question, settled on each picture as it is.
+
+    A function is left as it is. One picture runs then too, so that the first pass says what is known of the model.
+    """
+    with torch.no_grad():
+        if callable(target):
+            run(model, x[:1], target)
+            return target
+        logits = [run(model, x[rows]) for rows in in_chunks(len(x), chunk, "whole pictures", x)]
+        return settle(torch.cat(logits), target)
 
 
-def wide(values: Tensor) -> Tensor:
-    """Return half precision as float32, in which sums of many values are exact enough; other values as they are."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+def uncovered(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> tuple[Tensor, Settled]:
+    """Return the score of each picture as it is, [N], and the question, settled on it."""
+    found = []
+    with torch.no_grad():
+        for rows in in_chunks(len(x), chunk, "whole pictures", x):
+            output = run(model, x[rows], target)
+            found.append(score(output, target, len(rows)) if callable(target) else output)
+        answer = torch.cat(found)
+        return (answer, target) if callable(target) else (score(answer, target), settle(answer, target))
 
 
 def without_autocast(x: Tensor) -> torch.autocast:

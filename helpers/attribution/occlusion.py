@@ -1,7 +1,11 @@
-"""Explanations by trying: change the input, run the network again, and see what becomes of the score."""
+"""Explanations by trying: change the input, run the network again, and see what becomes of the score.
+
+Each is a loop over **rows**: a row is one changed picture, and a chunk of rows goes through the network at once. Sums
+are kept in float32 also where the network works in half precision.
+"""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from numbers import Integral
 
 import torch
@@ -14,10 +18,10 @@ from helpers.attribution._common import (
     filled,
     kind,
     of_rows,
-    quick,
     run,
-    score,
-    settle,
+    scores_of,
+    uncovered,
+    warn_if_rounded_away,
 )
 from helpers.attribution.progress import in_chunks
 
@@ -34,31 +38,46 @@ def occluded_logits(
     baseline: float | Tensor = 0.0,
     chunk: int | None = None,
 ) -> Tensor:
-    """Return what the network says while a patch covers part of the picture: each place of the patch, every class.
+    r"""Return what the network says while a patch covers part of the picture: each place of the patch, every class.
+
+    .. math:: y(x_p), \quad x_p = b \text{ under the patch at place } p, \text{ and } x \text{ elsewhere}
 
     The patch's upper left corner stands at 0, stride, 2 stride, ... in both directions, until the last pixel is
     covered; the last patches may reach over the edge and are clipped. One forward pass for each place and picture.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
-        x: pictures [N, C, H, W], in the units that the network takes.
+        x: pictures [N, C, H, W], in the units that the network takes; or texts [N, C, L].
         patch: side of the patch in pixels, or (rows, columns); in words for texts.
         stride: step from place to place in pixels, or (down, right); the patch's own size unless given.
         baseline: what the patch shows, in the units of ``x``: a number, a colour [C, 1, 1], a picture [C, H, W],
             or a picture for each, [N, C, H, W] (such as ``x`` blurred); for texts a word [C, 1], and so on.
-        chunk: how many covered pictures go through the network at once; as many as are fast unless given.
+        chunk: how many pictures go through the network at once, which bounds the memory; as many as are fast unless
+            given.
 
     Returns:
         Logits [N, rows, columns, classes], detached; [N, places, classes] for texts.
 
     Raises:
-        TypeError, ValueError: pictures, patch, stride, baseline or chunk that cannot be used, with the cure.
+        TypeError: the model is not a module, or the pictures are not a tensor of floats.
+        ValueError: pictures, patch, stride, baseline or chunk that cannot be used; the message names the cure.
+
+    Source:
+        Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from helpers import attribution
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> attribution.occluded_logits(net, torch.rand(1, 3, 8, 8), patch=4).shape
+        torch.Size([1, 2, 2, 2])
     """
     with explaining(model), torch.no_grad():
-        x = quick(check_pictures(x, model))
-        windows = _windows(x, patch, stride)
-        logits = torch.cat([found for _, found in _covered(model, x, windows, baseline, chunk)])
-    return logits.view(len(x), *map(len, windows), -1)
+        x = check_pictures(x, model)
+        windows, plain = _windows(x, patch, stride), filled(baseline, x)
+        logits = [run(model, covered) for _, _, covered in _covered(x, plain, windows, chunk)]
+        return torch.cat(logits).view(len(x), *map(len, windows), -1)
 
 
 def occlusion(
@@ -71,37 +90,130 @@ def occlusion(
     baseline: float | Tensor = 0.0,
     chunk: int | None = None,
 ) -> Tensor:
-    """Return how far the score falls when a pixel is covered, averaged over the patches that cover it.
+    r"""Return how far the score falls when a pixel is covered, averaged over the patches that cover it.
 
-    For each place of the patch ``f(x) - f(x with the patch)`` (Zeiler and Fergus, 2014), added to all pixels of the
-    patch and divided by how many patches cover each: fewer do so near the border.
+    .. math:: M_{ij} = \frac{1}{|P_{ij}|} \sum_{p \in P_{ij}} \big(y_c(x) - y_c(x_p)\big)
+
+    with P_ij the places of the patch that cover pixel ij, and x_p the picture with the patch at place p (Zeiler and
+    Fergus, 2014). Pixels near the border are covered by fewer patches, which the division makes up for. One
+    forward pass for each place and picture.
 
     Args:
-        model, x, patch, stride, baseline, chunk: as for :func:`occluded_logits`.
-        target: as for :func:`gradient`; a picture's top class is that of the picture uncovered.
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W], in the units that the network takes; or texts [N, C, L].
+        target: which score to explain: ``None`` (the top class of each picture as it is), a class number, one for each
+            picture, or a function of the logits that returns [N]; it is given the rows of many versions at once.
+        patch: side of the patch in pixels, or (rows, columns); in words for texts.
+        stride: step from place to place in pixels, or (down, right); the patch's own size unless given.
+        baseline: what the patch shows, in the units of ``x``: a number, a colour [C, 1, 1], a picture [C, H, W],
+            or a picture for each, [N, C, H, W] (such as ``x`` blurred); for texts a word [C, 1], and so on.
+        chunk: how many pictures go through the network at once, which bounds the memory; as many as are fast unless
+            given.
 
     Returns:
         Signed map [N, H, W], or [N, L], detached, in logits; below zero where the score rises when covered.
 
     Raises:
-        TypeError, ValueError: as for :func:`occluded_logits`, or a target that cannot be used.
+        TypeError: the model is not a module, the pictures are not floats, or the target is of another kind.
+        ValueError: pictures, target, patch, stride, baseline or chunk that cannot be used; the message names the cure.
+
+    Source:
+        Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from helpers import attribution
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> attribution.occlusion(net, torch.rand(1, 3, 8, 8), target=1, patch=4, stride=2).shape
+        torch.Size([1, 8, 8])
     """
     with explaining(model), torch.no_grad():
-        x = quick(check_pictures(x, model))
-        windows = _windows(x, patch, stride)
+        x = check_pictures(x, model)
+        windows, plain = _windows(x, patch, stride), filled(baseline, x)
         before, question = uncovered(model, x, target, chunk)
-        after = [
-            score(logits, of_rows(question, pictures))
-            for pictures, logits in _covered(model, x, windows, baseline, chunk)
-        ]
-        fall = (before[:, None] - torch.cat(after).view(len(x), -1)).unflatten(1, [len(lines) for lines in windows])
+        fall = before[:, None].repeat(1, math.prod(map(len, windows)))
+        for picture, place, covered in _covered(x, plain, windows, chunk):
+            fall[picture, place] -= scores_of(model, covered, of_rows(question, picture))
+        warn_if_rounded_away(model, fall, before)
+        fall = fall.unflatten(1, [len(lines) for lines in windows])
         return _spread(fall, windows) / _spread(torch.ones_like(fall[:1]), windows)
 
 
-def uncovered(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> tuple[Tensor, Tensor | Callable]:
-    """Return the score of each whole picture [N], and the settled question."""
-    logits = torch.cat([run(model, x[numbers]) for numbers in in_chunks(len(x), chunk, "whole pictures", x)])
-    return score(logits, target), settle(logits, target)
+def rise(
+    model: nn.Module,
+    x: Tensor,
+    target: Target = None,
+    *,
+    samples: int = 2000,
+    cells: int = 7,
+    keep: float = 0.5,
+    centred: bool = True,
+    chunk: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Return the scores of randomly masked pictures, gathered where the masks let the picture through (RISE).
+
+    .. math:: M = \frac{1}{n p (1 - p)} \sum_{i=1}^{n} \big(y_c(x \odot m_i) - \bar y\big) (m_i - p),
+              \quad \bar y = \frac{1}{n} \sum_i y_c(x \odot m_i)
+
+    A mask m is a coarse grid whose cells are 1 with probability p = ``keep`` and else 0, shifted at random and
+    enlarged with soft edges. From n masks, Petsiuk, Das and Saenko (2018) take ``1/(n p) sum y_c(x m) m``
+    (``centred=False``). This adds the mean score to every place, and noise in proportion; the centred formula has no
+    such constant. Had the masks hard edges, it would estimate the score with a place shown less the score with
+    it hidden; soft edges make it smaller.
+
+    Args:
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W], in the units that the network takes; or texts [N, C, L]. Where a mask
+            is 0 the network sees zeros.
+        target: which score to explain: ``None`` (the top class of each picture as it is), a class number, one for each
+            picture, or a function of the logits that returns [N]; it is given the rows of many versions at once.
+        samples: how many masks, the same for all pictures; each costs every picture a forward pass.
+        cells: how many cells of the grid span the picture, in either direction, or the text.
+        keep: the share of the picture that is shown, between 0 and 1.
+        centred: which of the two formulas.
+        chunk: how many pictures go through the network at once, which bounds the memory; as many as are fast unless
+            given.
+        generator: draws the masks, on the CPU; one with a fixed seed unless given.
+
+    Returns:
+        Map [N, H, W], or [N, L], detached, in logits; signed if centred.
+
+    Raises:
+        TypeError: the model is not a module, the pictures are not floats, or the target is of another kind.
+        ValueError: pictures, target, or another argument that cannot be used; the message names the cure.
+
+    Source:
+        Petsiuk, Das and Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from helpers import attribution
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> attribution.rise(net, torch.rand(1, 3, 8, 8), target=1, samples=20).shape
+        torch.Size([1, 8, 8])
+    """
+    _check_masks(samples, cells, keep)
+    with explaining(model), torch.no_grad():
+        x = check_pictures(x, model)
+        before, question = uncovered(model, x, target, chunk)
+        grids, shifts = _grids(samples, cells, keep, x.dim() - 2, generator)
+        start, middle = (before, keep) if centred else (torch.zeros_like(before), 0.0)
+        gathered, light = before.new_zeros(2, len(x), *x.shape[2:])  # sums of (y - start) (m - p), and of (m - p)
+        change = torch.zeros_like(before)
+        for rows in in_chunks(samples * len(x), chunk, "RISE", x):
+            picture, drawn = (rows % len(x)).to(x.device), rows // len(x)
+            masks = _enlarged(grids[drawn].to(before), shifts[drawn].to(before), x.shape[2:])
+            masked = (x[picture] * masks[:, None]).to(x.dtype)
+            scores = scores_of(model, masked, of_rows(question, picture)) - start[picture]
+            change.index_add_(0, picture, scores)
+            light.index_add_(0, picture, masks - middle)
+            gathered.index_add_(0, picture, einsum("r,r...->r...", scores, masks - middle))
+        if not centred:
+            return gathered / (samples * keep)
+        return (gathered - einsum("n,n...->n...", change / samples, light)) / (samples * keep * (1 - keep))
 
 
 def _windows(x: Tensor, patch: Sides, stride: Sides | None) -> Windows:
@@ -124,8 +236,21 @@ def _sides(name: str, value: Sides, x: Tensor) -> tuple[int, ...]:
     directions = x.dim() - 2
     sides = tuple(value) if isinstance(value, tuple | list) and len(value) == directions else (value,) * directions
     if not all(isinstance(side, Integral) and side >= 1 for side in sides):
-        raise ValueError(f"{name} is {value!r}; give {kind(x).sides}.")
+        cure = "whole pixels, 1 or more, or two such numbers, (rows, columns)"
+        raise ValueError(f"{name} is {value!r}; give {cure if directions == 2 else 'how many words, 1 or more'}.")
     return sides
+
+
+def _covered(x: Tensor, plain: Tensor, windows: Windows, chunk: int | None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield picture numbers [rows], place numbers [rows] and the pictures covered there, one place after the other."""
+    counts = [len(lines) for lines in windows]
+    count = math.prod(counts)
+    for rows in in_chunks(len(x) * count, chunk, "occlusion", x):
+        picture, place = (rows // count).to(x.device), (rows % count).to(x.device)
+        patches = torch.ones_like(place, dtype=torch.bool)[:, None]  # [rows, 1], then a direction more each time
+        for lines, number in zip(windows, torch.unravel_index(place, counts), strict=True):
+            patches = patches[..., None] & lines[number].view(len(rows), *[1] * (patches.dim() - 1), -1)
+        yield picture, place, torch.where(patches, plain[picture], x[picture])
 
 
 def _spread(values: Tensor, windows: Windows) -> Tensor:
@@ -135,82 +260,23 @@ def _spread(values: Tensor, windows: Windows) -> Tensor:
     return values
 
 
-def _covered(
-    model: nn.Module, x: Tensor, windows: Windows, baseline: float | Tensor, chunk: int | None
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the numbers of pictures [rows] and their logits [rows, classes], covered at one place after the other."""
-    plain, counts = filled(baseline, x), [len(lines) for lines in windows]
-    places = math.prod(counts)
-    for rows in in_chunks(len(x) * places, chunk, "occlusion", x):
-        rows = rows.to(x.device)
-        pictures, place = rows // places, torch.unravel_index(rows % places, counts)
-        patches = torch.ones_like(rows, dtype=torch.bool)[:, None]  # [rows, 1], then a direction more each time
-        for lines, number in zip(windows, place, strict=True):
-            patches = patches[..., None] & lines[number].view(len(rows), *[1] * (patches.dim() - 1), -1)
-        yield pictures, run(model, quick(torch.where(patches, plain[pictures], x[pictures])))
-
-
-def rise(
-    model: nn.Module,
-    x: Tensor,
-    target: Target = None,
-    *,
-    samples: int = 2000,
-    cells: int = 7,
-    keep: float = 0.5,
-    centred: bool = True,
-    chunk: int | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Return the scores of randomly masked pictures, gathered where the masks let the picture through (RISE).
-
-    A mask M is a coarse grid whose cells are 1 with probability p = ``keep`` and else 0, shifted at random and
-    enlarged with soft edges. From n masks, Petsiuk, Das and Saenko (2018) take ``1/(n p) sum f(x M) M``. This adds
-    the mean score to every place, and noise in proportion. Centred, ``sum (f(x M) - mean f) (M - p) / (n p (1 - p))``
-    has no such constant. Had the masks hard edges, it would estimate the score with a place shown less the score with
-    it hidden; soft edges make it smaller.
-
-    Args:
-        model, x, target: as for :func:`occlusion`. Where a mask is 0 the network sees zeros.
-        samples: how many masks, the same for all pictures; each costs every picture a forward pass.
-        cells: how many cells of the grid span the picture, in either direction, or the text.
-        keep: the share of the picture that is shown, between 0 and 1.
-        centred: which of the two formulas.
-        chunk: how many masked pictures go through the network at once; as many as are fast unless given.
-        generator: draws the masks, on the CPU; one with a fixed seed unless given.
-
-    Returns:
-        Map [N, H, W], or [N, L], detached, in logits; signed if centred.
-
-    Raises:
-        TypeError, ValueError: an argument that cannot be used; the message names the cure.
-    """
+def _check_masks(samples: int, cells: int, keep: float) -> None:
     if min(samples, cells) < 1:
         raise ValueError(f"samples is {samples} and cells is {cells}; both must be 1 or more.")
     if not 0 < keep < 1:
         raise ValueError(f"keep is {keep}; give the share of the picture that is shown, more than 0 and less than 1.")
+
+
+def _grids(
+    samples: int, cells: int, keep: float, directions: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Return the cells of all masks, bool, two more than span the picture, and their shifts, 0 to 1 cell.
+
+    All are drawn at once, so that the chunk cannot change them.
+    """
     generator = generator or torch.Generator().manual_seed(0)
-    with explaining(model), torch.no_grad():
-        x = quick(check_pictures(x, model))
-        before, question = uncovered(model, x, target, chunk)
-        # Drawn here and not in the loop: the chunk must not change them. Two cells more than span the picture.
-        directions = x.dim() - 2
-        grids = torch.rand(samples, *[cells + 2] * directions, generator=generator) < keep
-        shifts = torch.rand(samples, directions, generator=generator)
-        start, middle = (before, keep) if centred else (torch.zeros_like(before), 0.0)
-        fall, light = x.new_zeros(2, len(x), *x.shape[2:])
-        change = torch.zeros_like(before)
-        for rows in in_chunks(samples * len(x), chunk, "RISE", x):
-            pictures, drawn = (rows % len(x)).to(x.device), rows // len(x)
-            masks = _enlarged(grids[drawn].to(x), shifts[drawn].to(x), x.shape[2:])
-            logits = run(model, quick(x[pictures] * masks[:, None]))
-            scores = score(logits, of_rows(question, pictures)) - start[pictures]
-            change.index_add_(0, pictures, scores)
-            light.index_add_(0, pictures, masks - middle)
-            fall.index_add_(0, pictures, einsum("k,k...->k...", scores, masks - middle))
-        if not centred:
-            return fall / (samples * keep)
-        return (fall - einsum("n,n...->n...", change / samples, light)) / (samples * keep * (1 - keep))
+    grids = torch.rand(samples, *[cells + 2] * directions, generator=generator) < keep
+    return grids, torch.rand(samples, directions, generator=generator)
 
 
 def _enlarged(grids: Tensor, shifts: Tensor, size: torch.Size) -> Tensor:

@@ -1,13 +1,28 @@
-"""Gradients at many versions of a picture: with noise (SmoothGrad, VarGrad), or on the way from a baseline (IG)."""
+"""Gradients at many versions of a picture: with noise (SmoothGrad, VarGrad), or on the way from a baseline (IG).
 
-from collections.abc import Callable, Iterator
+Each is a loop over **rows**: row r is version r // N of picture r % N, and a chunk of rows goes through the network at
+once. Sums are kept in float32 also where the network works in half precision.
+"""
+
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor, einsum, nn
+from torch import Tensor, nn
 
-from helpers.attribution._common import Target, check_pictures, explaining, filled, kind, of_rows, quick, run, settle
+from helpers.attribution._common import (
+    Target,
+    check_count,
+    check_pictures,
+    explaining,
+    filled,
+    kind,
+    of_rows,
+    settled,
+    which,
+    wide,
+)
 from helpers.attribution.gradients import check_alive, one_pass
 from helpers.attribution.progress import in_chunks
 
@@ -22,15 +37,22 @@ def smooth_grad(
     chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the mean gradient of noisy copies of the picture (Smilkov et al., 2017).
+    r"""Return the mean gradient of noisy copies of the picture (Smilkov et al., 2017).
+
+    .. math:: M = \frac{1}{n} \sum_{i=1}^{n} \frac{\partial y_c}{\partial x}(x + \sigma \epsilon_i)
+
+    with normal noise :math:`\epsilon_i` and :math:`\sigma` = ``level`` (max x - min x). The question is settled on the
+    picture itself and asked of all its copies.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
-        x: pictures [N, C, H, W].
-        target: as for :func:`gradient`; ``None`` is each clean picture's top class, asked of all its copies.
-        level: standard deviation of the noise, as a share of the picture's own range; 0 gives the gradient.
+        x: pictures [N, C, H, W], in the units that the network takes; or texts [N, C, L].
+        target: which score to explain: ``None`` (the top class of each picture as it is), a class number, one for each
+            picture, or a function of the logits that returns [N]; it is given the rows of many versions at once.
+        level: standard deviation of the noise, as a share of the range of each picture's own values; 0 is no noise.
         samples: noisy copies of each picture; one forward and one backward pass for each.
-        chunk: copies that go through the network at once, which bounds the memory; as many as are fast unless given.
+        chunk: how many pictures go through the network at once, which bounds the memory; as many as are fast unless
+            given.
         generator: source of the noise, on the CPU; ``None`` is a fresh one with seed 0. All pictures of a batch get
             the same noise, each in its own strength.
 
@@ -38,15 +60,32 @@ def smooth_grad(
         Signed attribution [N, C, H, W], detached, in logits per unit of x.
 
     Raises:
-        TypeError, ValueError: input that cannot be used, also a picture of one value, which has no range to take a
-            share of; the message names the cure.
+        TypeError: the model is not a module, the pictures are not floats, or the target is of another kind.
+        ValueError: pictures, target or output of the model that cannot be used; the message names the cure.
+            Also a picture of one value, which has no range to take a share of.
+
+    Source:
+        Smilkov, Thorat, Kim, Viegas and Wattenberg, "SmoothGrad: Removing Noise by Adding Noise", 2017.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from helpers import attribution
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> attribution.smooth_grad(net, torch.rand(1, 3, 8, 8), target=1, samples=5).shape
+        torch.Size([1, 3, 8, 8])
     """
+    check_count("samples", samples)
     with explaining(model):
         x = check_pictures(x, model)
-        noisy = _noisy(x, level, samples, generator)
-        total = torch.zeros_like(x)
-        for _, pictures, gradients in _passes(model, x, target, noisy, samples, chunk, "SmoothGrad"):
-            total += _sums(gradients, pictures, len(x))
+        spread, noise = spread_of(x, level), noise_like(x, generator)
+        question = settled(model, x, target, chunk)
+        total = torch.zeros_like(wide(x))
+        for rows in in_chunks(samples * len(x), chunk, "SmoothGrad", x):
+            picture = (rows % len(x)).to(x.device)
+            noisy = x[picture] + spread[picture] * noise(rows // len(x))
+            slopes = one_pass(model, noisy, of_rows(question, picture))
+            total.index_add_(0, picture, wide(slopes))
         return check_alive(total / samples)
 
 
@@ -60,29 +99,63 @@ def var_grad(
     chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the variance of the gradient over noisy copies of the picture (Adebayo et al., 2018).
+    r"""Return the variance of the gradient over noisy copies of the picture (Adebayo et al., 2018).
 
-    It says where the slope is unsteady, and is zero where the network is linear. It has no sign. Divided by the
-    number of samples, not by one less. Arguments as for :func:`smooth_grad`.
+    .. math:: M = \frac{1}{n} \sum_i g_i^2 - \left(\frac{1}{n} \sum_i g_i\right)^2,
+              \quad g_i = \frac{\partial y_c}{\partial x}(x + \sigma \epsilon_i)
+
+    with normal noise :math:`\epsilon_i` and :math:`\sigma` = ``level`` (max x - min x). It says where the slope is
+    unsteady, and is zero where the network is linear. It has no sign. Divided by the number of samples, not by
+    one less.
+
+    Args:
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W], in the units that the network takes; or texts [N, C, L].
+        target: which score to explain: ``None`` (the top class of each picture as it is), a class number, one for each
+            picture, or a function of the logits that returns [N]; it is given the rows of many versions at once.
+        level: standard deviation of the noise, as a share of the range of each picture's own values; 0 is no noise.
+        samples: noisy copies of each picture; one forward and one backward pass for each.
+        chunk: how many pictures go through the network at once, which bounds the memory; as many as are fast unless
+            given.
+        generator: source of the noise, on the CPU; ``None`` is a fresh one with seed 0. All pictures of a batch get
+            the same noise, each in its own strength.
 
     Returns:
         Variances [N, C, H, W], none below zero, detached, in squared logits per squared unit of x.
 
     Raises:
-        TypeError, ValueError: as for :func:`smooth_grad`; also for fewer than two samples.
+        TypeError: the model is not a module, the pictures are not floats, or the target is of another kind.
+        ValueError: pictures, target or output of the model that cannot be used; the message names the cure.
+            Also a picture of one value, which has no range to take a share of, and fewer than two samples.
+
+    Source:
+        Adebayo, Gilmer, Goodfellow and Kim, "Local Explanation Methods for Deep Neural Networks Lack Sensitivity to
+        Parameter Values", 2018.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from helpers import attribution
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> attribution.var_grad(net, torch.rand(1, 3, 8, 8), target=1, samples=5).amin() >= 0
+        tensor(True)
     """
+    check_count("samples", samples)
     if samples == 1:
         raise ValueError("samples is 1, and one gradient has no variance; give 2 or more.")
     with explaining(model):
         x = check_pictures(x, model)
-        noisy = _noisy(x, level, samples, generator)
-        first, total, squares = (torch.zeros_like(x) for _ in range(3))
-        for sample, pictures, gradients in _passes(model, x, target, noisy, samples, chunk, "VarGrad"):
-            start = sample == 0
-            first[pictures[start]] = gradients[start]
-            gradients = gradients - first[pictures]  # else a small variance drowns in the rounding of large squares
-            total += _sums(gradients, pictures, len(x))
-            squares += _sums(gradients.square_(), pictures, len(x))
+        spread, noise = spread_of(x, level), noise_like(x, generator)
+        question = settled(model, x, target, chunk)
+        first, total, squares = (torch.zeros_like(wide(x)) for _ in range(3))
+        for rows in in_chunks(samples * len(x), chunk, "VarGrad", x):
+            picture, start = (rows % len(x)).to(x.device), (rows < len(x)).to(x.device)
+            noisy = x[picture] + spread[picture] * noise(rows // len(x))
+            slopes = wide(one_pass(model, noisy, of_rows(question, picture)))
+            first[picture[start]] = slopes[start]
+            slopes = slopes - first[picture]  # else a small variance drowns in the rounding of large squares
+            total.index_add_(0, picture, slopes)
+            squares.index_add_(0, picture, slopes.square())
         check_alive(first + total / samples)
         return (squares / samples - (total / samples).square()).clamp(min=0)
 
@@ -96,97 +169,116 @@ def integrated_gradients(
     steps: int = 50,
     chunk: int | None = None,
 ) -> Tensor:
-    """Return integrated gradients (Sundararajan et al., 2017): how much each value adds on the way from a baseline.
+    r"""Return integrated gradients (Sundararajan et al., 2017): how much each value adds on the way from a baseline.
 
-    ``(x - x') * mean of dy_c/dx along the straight line from x' to x``, the mean by Gauss-Legendre quadrature. Summed
-    up it is ``y_c(x) - y_c(x')``, as closely as ``steps`` allows: print both. Values equal to the baseline get nothing.
+    .. math:: M = (x - x') \odot \int_0^1 \frac{\partial y_c}{\partial x}(x' + \alpha (x - x')) \, d\alpha
+                \approx (x - x') \odot \sum_k w_k \frac{\partial y_c}{\partial x}(x' + \alpha_k (x - x'))
+
+    with the points :math:`\alpha_k` and weights :math:`w_k` of Gauss-Legendre quadrature. Summed up it is
+    ``y_c(x) - y_c(x')``, as closely as ``steps`` allows: print both. Values equal to the baseline get nothing.
 
     Args:
-        model, x, target, chunk: as for :func:`smooth_grad`; the question is the same all along the line.
-        baseline: x', where the line starts: a number, or a tensor that broadcasts to x. In normalised pictures 0 is
-            the mean colour and not black.
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W], in the units that the network takes; or texts [N, C, L].
+        target: which score to explain: ``None`` (the top class of each picture as it is), a class number, one for each
+            picture, or a function of the logits that returns [N]; it is given the rows of many versions at once.
+        baseline: x', where the line starts, in the units of ``x``: a number, a colour [C, 1, 1], a picture [C, H, W],
+            or one for each. In normalised pictures 0 is the mean colour and not black.
         steps: points on the line; one forward and one backward pass for each.
+        chunk: how many pictures go through the network at once, which bounds the memory; as many as are fast unless
+            given.
 
     Returns:
         Signed attribution [N, C, H, W], detached, in logits.
 
     Raises:
-        TypeError, ValueError: input that cannot be used, also a baseline that equals a picture.
+        TypeError: the model is not a module, the pictures are not floats, or the target is of another kind.
+        ValueError: pictures, target or output of the model that cannot be used; the message names the cure.
+            Also a baseline that equals a picture.
+
+    Source:
+        Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", 2017.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from helpers import attribution
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> x = torch.rand(1, 3, 8, 8)
+        >>> parts = attribution.integrated_gradients(net, x, target=1)
+        >>> gain = (net(x) - net(torch.zeros_like(x)))[0, 1]
+        >>> bool((parts.sum() - gain).abs() < 0.05)
+        True
     """
-    _check_count("steps", steps)
-    nodes, weights = _gauss_legendre(steps)
+    check_count("steps", steps)
     with explaining(model):
         x = check_pictures(x, model)
         start = filled(baseline, x)
-        if (start == x).flatten(1).all(1).any():
-            raise ValueError(
-                f"A {kind(x).one} equals its baseline, so no way leads from one to the other: give another baseline."
-            )
-        way, total = x - start, torch.zeros_like(x)
-        weights = torch.tensor(weights).to(x)
-
-        def on_the_way(step: int, picture: int) -> Tensor:
-            return start[picture] + nodes[step] * way[picture]
-
-        for step, pictures, gradients in _passes(model, x, target, on_the_way, steps, chunk, "Integrated gradients"):
-            total += _sums(gradients, pictures, len(x), weights[step])
+        check_way(x, start)
+        question = settled(model, x, target, chunk)
+        way, total = x - start, torch.zeros_like(wide(x))
+        alpha, weight = (values.to(total).view(-1, *[1] * (x.dim() - 1)) for values in gauss_legendre(steps))
+        for rows in in_chunks(steps * len(x), chunk, "Integrated gradients", x):
+            step, picture = (rows // len(x)).to(x.device), (rows % len(x)).to(x.device)
+            between = (start[picture] + alpha[step] * way[picture]).to(x.dtype)
+            slopes = one_pass(model, between, of_rows(question, picture))
+            total.index_add_(0, picture, weight[step] * slopes)
         return way * check_alive(total)
 
 
-Version = Callable[[int, int], Tensor]  # (number of the version, number of the picture) -> [C, H, W]
+def check_way(x: Tensor, start: Tensor) -> None:
+    """Raise ValueError where a picture equals its baseline, both [N, C, H, W]."""
+    if (same := (start == x).flatten(1).all(1)).any():
+        raise ValueError(
+            f"{which(same, x)} equals its baseline, so no way leads from one to the other: give another baseline."
+        )
 
 
-def _passes(
-    model: nn.Module, x: Tensor, target: Target, version: Version, count: int, chunk: int | None, what: str
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield version numbers [R], picture numbers [R] and gradients [R, C, H, W], version 0 of every picture first."""
-    with torch.no_grad():
-        logits = torch.cat([run(model, quick(x[numbers])) for numbers in in_chunks(len(x), chunk, what, x)])
-    settled = settle(logits, target)
-    for rows in in_chunks(count * len(x), chunk, what, x):
-        numbers, pictures = rows // len(x), rows % len(x)
-        batch = torch.stack([version(*row) for row in zip(numbers.tolist(), pictures.tolist(), strict=True)])
-        gradients = one_pass(model, quick(batch), of_rows(settled, pictures))
-        yield numbers.to(x.device), pictures.to(x.device), gradients
+@cache
+def gauss_legendre(steps: int) -> tuple[Tensor, Tensor]:
+    """Return the points in [0, 1] and the weights, which sum to 1, of Gauss-Legendre quadrature, float64 [steps]."""
+    nodes, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1], weights that sum to 2
+    return torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
 
 
-def _sums(gradients: Tensor, pictures: Tensor, count: int, weights: float | Tensor = 1.0) -> Tensor:
-    """Return for each of ``count`` pictures the weighted sum of the rows that are versions of it, [count, C, H, W]."""
-    belongs = (torch.arange(count, device=pictures.device)[:, None] == pictures).to(gradients)
-    return einsum("nr,r...->n...", belongs * weights, gradients)
+def spread_of(x: Tensor, level: float) -> Tensor:
+    """Return the noise's standard deviation for each picture, [N, 1, 1, 1]: ``level`` times its range.
 
-
-def _noisy(x: Tensor, level: float, samples: int, generator: torch.Generator | None) -> Version:
-    """Return the function that adds sample number s of the noise to a picture; samples must be asked for in order."""
-    _check_count("samples", samples)
+    Raises:
+        ValueError: a level that is no share, or a picture of one value, which has no range.
+    """
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 <= level < float("inf"):
         raise ValueError(f"level is {level!r}; give the noise as a share of the picture's range, such as 0.15.")
     spread = level * (x.flatten(1).amax(1) - x.flatten(1).amin(1))
     if level and (spread == 0).any():
         raise ValueError(
-            f"A {kind(x).one} has one value everywhere, so a share of its range is no noise: use gradient()."
+            f"{which(spread == 0, x)} has one value everywhere, so a share of its range is no noise: use gradient() "
+            f"for this {kind(x).one}."
         )
+    return spread.view(-1, *[1] * (x.dim() - 1))
+
+
+def noise_like(x: Tensor, generator: torch.Generator | None) -> Callable[[Tensor], Tensor]:
+    """Return the function from sample numbers [rows], never falling, to normal noise [rows, C, H, W].
+
+    One sample is drawn at a time and in float32, so that chunk, batch, device and precision change nothing.
+
+    Raises:
+        ValueError: a generator that is not on the CPU.
+    """
     if generator is None:
         generator = torch.Generator().manual_seed(0)
     elif generator.device.type != "cpu":
         raise ValueError(f"The generator is on {generator.device}; give torch.Generator(), on the CPU, for any device.")
-    last, noise = -1, x[0]
+    last, drawn = -1, x[0]
 
-    def noisy(sample: int, picture: int) -> Tensor:
-        nonlocal last, noise
-        if sample != last:  # one at a time and in float32: the same for any chunk, batch, device and precision
-            last, noise = sample, torch.randn(x.shape[1:], generator=generator, dtype=torch.float32).to(x)
-        return x[picture] + spread[picture] * noise
+    def noise(samples: Tensor) -> Tensor:
+        nonlocal last, drawn
+        rows = []
+        for sample in samples.tolist():
+            if sample != last:
+                last, drawn = sample, torch.randn(x.shape[1:], generator=generator, dtype=torch.float32).to(x)
+            rows.append(drawn)
+        return torch.stack(rows)
 
-    return noisy
-
-
-@cache
-def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
-    nodes, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1], weights that sum to 2
-    return ((nodes + 1) / 2).tolist(), (weights / 2).tolist()
-
-
-def _check_count(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is {value!r}; give a whole number, 1 or more.")
+    return noise

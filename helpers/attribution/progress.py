@@ -29,9 +29,14 @@ def watching(step: Step) -> Iterator[None]:
 def in_chunks(total: int, chunk: int | None, what: str, x: Tensor) -> Iterator[Tensor]:
     """Yield the numbers 0 to ``total - 1`` in order, as int64 tensors of at most ``chunk``, the last may be shorter.
 
-    Without a chunk, as many rows of the size of ``x[0]`` as were fastest on two cores: few large ones, a hundred small.
-
     After two seconds a progress bar appears, headed by ``what``; it goes when the work is done.
+
+    Args:
+        total: how many rows there are.
+        chunk: how many at once; unless given, as many of the size of ``x[0]`` as were fastest on two cores: few large
+            ones, a hundred small ones.
+        what: the words on the bar.
+        x: rows as they go through the network, [N, ...].
 
     Raises:
         ValueError: a chunk that is no positive whole number.

@@ -33,13 +33,13 @@ def checker(body: Callable[..., str]) -> Callable[..., bool | None]:
             if _blank((answer, *others)):
                 raise NotAnswered
             praise = body(answer, *others, **options)
-        except (NotAnswered, NotImplementedError):
-            verdict, problem = None, NotAnswered("Not answered yet. Fill in the answer, then run this again.")
         except Wrong as wrong:
             verdict, problem = False, Wrong(f"Not yet: {wrong}")
         except Exception as error:
             hint = "Has your answer the type and shape that the question asks for?"
             verdict, problem = False, Wrong(f"Not yet: the check stopped with {_in_words(error)}. {hint}")
+            if _left_blank(error):
+                verdict, problem = None, NotAnswered("Not answered yet. Fill in the answer, then run this again.")
         else:
             verdict, problem = True, None
         if problem and os.environ.get("COURSE_STRICT") == "1":
@@ -56,9 +56,9 @@ def ask(function: Callable, *inputs: Any, **options: Any) -> Any:
         raise Wrong(f"a function is asked for, not a {type(function).__name__}; give its name, without brackets.")
     try:
         result = function(*inputs, **options)
-    except NotImplementedError:
-        raise NotAnswered from None
     except Exception as error:
+        if _left_blank(error):
+            raise NotAnswered from None
         shapes = ", ".join(str(list(one.shape)) for one in inputs if hasattr(one, "shape"))
         given = f" It was given input of shape {shapes}." if shapes else ""
         raise Wrong(f"your function stopped with {_in_words(error)}.{given}") from error
@@ -107,6 +107,11 @@ def _blank(value: Any) -> bool:
     if isinstance(value, tuple | list):
         return any(_blank(one) for one in value)
     return value is None or value is ... or value is NotImplemented or isinstance(value, str) and value == "?"
+
+
+def _left_blank(error: Exception) -> bool:
+    """Return whether this is a blank, ``raise NotImplementedError``, and not torch that says what it cannot do."""
+    return isinstance(error, NotAnswered) or (isinstance(error, NotImplementedError) and not error.args)
 
 
 def _same(a: Tensor, b: Tensor, tolerance: float) -> bool:

@@ -8,12 +8,37 @@ import torch
 from torch import Tensor, nn
 
 
+def check_module(model: nn.Module) -> None:
+    """Raise TypeError unless ``model`` is a module: a function hides what has to be switched and put back."""
+    if not isinstance(model, nn.Module):
+        given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise TypeError(
+            f"The model is {given}; give a torch.nn.Module, whose mode and parameters can be set and put back. A "
+            "function's code goes into the forward() of a small module that holds the network."
+        )
+
+
 def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
-    """Return the module of ``model`` that ``layer`` names ("layer4", "features.29"), or ``layer`` itself if it is one.
+    """Return the module of ``model`` that ``layer`` names, or ``layer`` itself if it is one.
+
+    Args:
+        model: any network.
+        layer: a name from ``dict(model.named_modules())``, such as "layer4" or "features.29", or a module of the model.
+
+    Returns:
+        The module itself, not a copy.
 
     Raises:
+        TypeError: the model is not a module, or the layer neither a name nor a module.
         ValueError: the model has no such module; the message lists names that it has.
+
+    Example:
+        >>> from torch import nn
+        >>> from helpers.hooks import find_layer
+        >>> find_layer(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), "1")
+        ReLU()
     """
+    check_module(model)
     names = {name: module for name, module in model.named_modules() if name}
     if isinstance(layer, nn.Module):
         if any(module is layer for module in model.modules()):
@@ -22,6 +47,8 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
             f"This {type(layer).__name__} is not a part of the {type(model).__name__}; "
             f"take the layer from the same model, for example by name: {_candidates('', names)}."
         )
+    if not isinstance(layer, str):
+        raise TypeError(f"The layer is a {type(layer).__name__}; give a name, for example {_candidates('', names)}.")
     if layer in names:
         return names[layer]
     raise ValueError(
@@ -37,10 +64,27 @@ def _candidates(layer: str, names: dict[str, nn.Module]) -> str:
 
 
 class Maps:
-    """What one layer gave in the last forward pass: its ``activations``, and their gradient on request."""
+    """What one layer gave in the last forward pass: its ``activations``, and their gradient on request.
+
+    :func:`capture` makes it, and fills it when the model runs.
+
+    Example:
+        >>> import torch
+        >>> from helpers.hooks import capture
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2))
+        >>> with capture(net[0]) as maps:
+        ...     logits = net(torch.zeros(1, 3, 8, 8))
+        >>> maps.gradient(logits[:, 1]).shape
+        torch.Size([1, 4, 6, 6])
+    """
 
     def __init__(self) -> None:
         self._activations: Tensor | None = None
+
+    @property
+    def ran(self) -> bool:
+        """Whether a forward pass went through the layer."""
+        return self._activations is not None
 
     @property
     def activations(self) -> Tensor:
@@ -58,14 +102,22 @@ class Maps:
 
         With one score per image this is each image's own gradient, since images do not mix in ``eval()`` mode.
 
+        Args:
+            score: one number or several, made of what the model gave in the captured forward pass.
+
         Raises:
             RuntimeError: the score does not depend on this layer, or gradients were switched off in the forward pass.
         """
         if not self.activations.requires_grad:
             raise RuntimeError("The forward pass ran without gradients: run it outside of torch.no_grad().")
-        (gradient,) = torch.autograd.grad(score.sum(), self.activations, retain_graph=True, allow_unused=True)
+        gradient = None
+        if score.requires_grad:
+            (gradient,) = torch.autograd.grad(score.sum(), self.activations, retain_graph=True, allow_unused=True)
         if gradient is None:
-            raise RuntimeError("This score does not depend on the captured layer: capture a layer on its way.")
+            raise RuntimeError(
+                "This score does not depend on the captured layer: capture a layer on its way, and look for a detach() "
+                "or a no_grad behind it."
+            )
         return gradient
 
 
@@ -78,9 +130,24 @@ def capture(*layers: nn.Module) -> Iterator[Maps | tuple[Maps, ...]]:
     runs without a graph, and :meth:`Maps.gradient` walks back through the head only. A layer that runs several times
     in one forward pass is recorded at its last run.
 
+    Args:
+        layers: modules, for example ``model.layer4``, or from :func:`find_layer`.
+
+    Yields:
+        :class:`Maps`, or a tuple of them in the order of the layers. They may be read after the block.
+
     Raises:
         ValueError: no layer given.
         TypeError: something that is not a module is given, or a layer gives something other than one float tensor.
+
+    Example:
+        >>> import torch
+        >>> from helpers.hooks import capture
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(inplace=True))
+        >>> with capture(net[0]) as maps:
+        ...     _ = net(torch.zeros(1, 3, 8, 8))
+        >>> maps.activations.shape
+        torch.Size([1, 4, 6, 6])
     """
     if not layers:
         raise ValueError("capture() needs at least one layer, for example capture(model.layer4).")
@@ -117,8 +184,24 @@ def run_to(model: nn.Module, layer: str | nn.Module) -> Iterator[Callable[[Tenso
     The layers behind do not run, so that they neither cost time nor change the output in place. Gradients flow back
     to the picture. A layer that is called several times is stopped at its first call.
 
+    Args:
+        model: any network, in the mode that it is in.
+        layer: module, or name of a module.
+
+    Yields:
+        A function: input of the model -> output of the layer, in the layer's own shape.
+
     Raises:
+        TypeError: the model is not a module, or the layer neither a name nor a module.
         ValueError: the model has no such layer, or never calls it.
+
+    Example:
+        >>> import torch
+        >>> from helpers.hooks import run_to
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2))
+        >>> with run_to(net, "0") as read:
+        ...     read(torch.zeros(1, 3, 8, 8)).shape
+        torch.Size([1, 4, 6, 6])
     """
     module = find_layer(model, layer)
 

@@ -144,8 +144,26 @@ def split_at(model: nn.Module, layer: str | nn.Module, *, follow: bool = True) -
 
     The halves share the model's modules. Split in the mode, ``eval()`` or ``train()``, in which you will run them.
 
+    Args:
+        model: any network with one tensor as its input.
+        layer: module, or name of a module, where the network is cut.
+        follow: whether the code between layer and logits is looked for; ``False`` takes the slow and safe way.
+
+    Returns:
+        ``trunk`` and ``head``, two functions.
+
     Raises:
+        TypeError: the model is not a module, or the layer neither a name nor a module.
         ValueError: the model has no such layer.
+
+    Example:
+        >>> import torch
+        >>> from helpers.hooks import split_at
+        >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2))
+        >>> trunk, head = split_at(net, "0")
+        >>> x = torch.ones(1, 3, 8, 8)
+        >>> bool(torch.equal(head(*trunk(x)), net(x)))
+        True
     """
     module = find_layer(model, layer)
     if follow:
