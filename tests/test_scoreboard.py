@@ -135,7 +135,7 @@ def test_the_passes_that_the_table_names(monkeypatch):
         counted.clear()
         explain(name, net, x, 1, layer=LAYER)
         if name != "lrp":  # its rules run each layer again within one pass
-            assert sum(counted) == int(row.forward.replace("K + 4", "12").removesuffix(", head K")), name
+            assert sum(counted) == int(row.forward.replace("K + 5", "13").removesuffix(", head K")), name
 
 
 def test_what_explain_refuses():

@@ -97,7 +97,7 @@ METHODS: dict[str, Method] = {  # in the order of the lessons
     "xgrad_cam": _coarse(attribution.xgrad_cam, "1", "head"),
     "layer_cam": _coarse(attribution.layer_cam, "1", "head"),
     "guided_grad_cam": Method(_guided_grad_cam, "2", "1, head"),
-    "score_cam": _coarse(attribution.score_cam, "K + 4", "0"),
+    "score_cam": _coarse(attribution.score_cam, "K + 5", "0"),
     "ablation_cam": _coarse(attribution.ablation_cam, "1, head K", "0"),
     "eigen_cam": _coarse(attribution.eigen_cam, "1", "0"),
     "full_grad": _picture(attribution.full_grad, "1", "1"),
