@@ -25,7 +25,8 @@ THEIRS = {
 # densenet's last layer is followed by a ReLU in place, which the libraries cannot bear: the one before it.
 PLACES = {**LAYERS, **MORE, "densenet121": "features.denseblock4"}
 del PLACES["vgg11_bn"]  # vgg16_bn is there
-SIZES = {"vgg11": 96, "vgg16_bn": 96, "convnext_tiny": 96}  # 224 for the others
+SIDE = 96  # of pictures; mobilenet's map is so flat at this size that scaling it multiplies the rounding errors
+SIZES = {"mobilenet_v2": 224}
 EARLY = {"resnet18": "layer1", "squeezenet1_1": "features.3.squeeze_activation", "mobilenet_v2": "features.0"}
 
 
@@ -64,7 +65,7 @@ def three(name, size):
 def test_gradient_cams_are_torchcams_and_the_grad_cam_packages(name):
     """One pass of each library; of grad-cam all five formulas are then asked of the maps and gradients it took."""
     methods, library = pytest.importorskip("torchcam.methods"), pytest.importorskip("pytorch_grad_cam")
-    layer, size = PLACES[name], SIZES.get(name, 224)
+    layer, size = PLACES[name], SIZES.get(name, SIDE)
     net, x, target = three(name, size)
     with ExitStack() as stack:
         kinds = {"grad_cam": methods.GradCAM, "layer_cam": methods.LayerCAM, "xgrad_cam": methods.XGradCAM}
@@ -98,20 +99,20 @@ def test_gradient_cams_are_torchcams_and_the_grad_cam_packages(name):
 
 @pytest.mark.parametrize("ours", THEIRS)
 def test_each_gradient_cam_is_the_grad_cam_packages_call(ours):
-    net, x, target = three("squeezenet1_1", 224)
+    net, x, target = three("squeezenet1_1", SIDE)
     big = copy.deepcopy(net)
     for parameter in big.classifier[1].parameters():
         parameter.data *= 1e6
     got = getattr(attribution, ours)(big, x, target, layer="features")
     expected = package(THEIRS[ours], big, "features", x, target)
-    torch.testing.assert_close(scaled(got, 224), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(scaled(got, SIDE), expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(got, attribution.gradient_cams(big, x, target, layer="features")[ours], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v2"])
 def test_grad_cam_before_its_relu_is_captums(name):
     captum = pytest.importorskip("captum.attr")
-    net, x, target = three(name, 224)
+    net, x, target = three(name, SIDE)
     plain = without_inplace(net)
     expected = captum.LayerGradCam(plain, find_layer(plain, LAYERS[name])).attribute(x, target)[:, 0]
     assert_agree(attribution.grad_cam(net, x, target, layer=LAYERS[name], relu=False), expected)
@@ -132,7 +133,7 @@ def test_guided_grad_cam_is_captums_with_bilinear_enlargement(name):
 def test_known_difference_torchcams_grad_cam_plus_plus_loses_its_division():
     """It divides a copy, and multiplies the gradients by gradient^2 instead: here that is grad^3, and another map."""
     methods = pytest.importorskip("torchcam.methods")
-    net, x, target = three("resnet18", 224)
+    net, x, target = three("resnet18", SIDE)
     with methods.GradCAMpp(net, "layer4") as library:
         (theirs,) = library(target.tolist(), net(x), normalized=False)
     ours = attribution.grad_cam_plus_plus(net, x, target, layer="layer4")

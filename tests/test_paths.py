@@ -26,8 +26,8 @@ def same_layout(monkeypatch):
 
 @functools.cache
 def three():
-    """Three pictures at 224 of different contrast, so that each has noise of its own strength."""
-    return pictures(3, 224) * torch.tensor([0.3, 1, 2])[:, None, None, None]
+    """Three pictures at 96 of different contrast, so that each has noise of its own strength."""
+    return pictures(3, 96) * torch.tensor([0.3, 1, 2])[:, None, None, None]
 
 
 def assert_agree(got, expected, tolerance=1e-5):
@@ -54,7 +54,7 @@ def test_gradient_x_input_is_captums(name):
 @pytest.mark.parametrize("baseline", [0.0, "a tensor"])
 def test_integrated_gradients_are_captums(name, baseline, same_layout):
     net, x = random_net(name), three()
-    start = pictures(3, 224, seed=5) if baseline else 0.0
+    start = pictures(3, 96, seed=5) if baseline else 0.0
     library = captums("IntegratedGradients")(net)
     expected = library.attribute(x, start, CLASSES, n_steps=FEW, method="gausslegendre")
     got = attribution.integrated_gradients(net, x, CLASSES, baseline=start, steps=FEW)
