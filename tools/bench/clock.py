@@ -21,10 +21,10 @@ ONCE = 60.0  # seconds of a call that is not repeated, nor are those of its case
 class Budget(NamedTuple):
     """How long one case may take: rounds at most and at least, seconds for each contender, seconds for a first run."""
 
-    rounds: int = 15
+    rounds: int = 9
     least: int = 2
-    seconds: float = 2.0
-    limit: float = 300.0
+    seconds: float = 1.0
+    limit: float = 120.0
 
 
 FULL, QUICK = Budget(), Budget(rounds=5, least=1, seconds=0.3, limit=20.0)
