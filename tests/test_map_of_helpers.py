@@ -24,6 +24,15 @@ def test_every_module_that_a_reader_may_look_for_is_named():
     assert missing == helping
 
 
+def test_the_rooms_are_counted_and_named():
+    rooms = {path.name for path in README.parent.iterdir() if (path / "__init__.py").is_file()}
+    assert len(rooms) == 9 and TEXT.split("\n")[2].startswith("Nine rooms and two single modules.")
+    row = next(
+        line for line in (ROOT / "docs/start.md").read_text("utf-8").splitlines() if line.startswith("| `helpers/`")
+    )
+    assert "in nine rooms:" in row and set(re.findall(r"`(\w+)`", row)) == rooms
+
+
 def test_every_lesson_has_a_row():
     rows = re.findall(r"^\| \*(\w+)\* \| .+ \| `", TEXT, re.M)
     assert rows == [path.stem[3:] for path in LESSONS]

@@ -57,7 +57,7 @@ def lesson(tmp_path_factory):
     return root, before, done.stdout
 
 
-def test_it_writes_a_notebook_a_checker_a_test_a_row_and_a_part(lesson):
+def test_it_writes_a_notebook_a_checker_a_test_its_rows_and_a_part(lesson):
     root, before, said = lesson
     new = {f"notebooks/{NEW}", f"helpers/checks/{NAME}.py", f"tests/test_checks_{NAME}.py"}
     after = contents(root)
@@ -87,8 +87,10 @@ def test_it_passes_the_rules_and_its_own_test(lesson, monkeypatch, capsys):
     root, *_ = lesson
     rules = (
         f"{NAME} or readme or links_inside or folder_of or by_their_names or machine or hint or every_lesson or minutes"
+        " or every_path"
     )
     files = [f"tests/test_{name}.py" for name in ("repository", f"checks_{NAME}", "hints", "teaching", "progress")]
+    files.append("tests/test_map_of_helpers.py")
     done = run(root, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", rules, *files)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 40
@@ -101,6 +103,7 @@ def test_it_passes_the_rules_and_its_own_test(lesson, monkeypatch, capsys):
     assert links.main(["--check"]) == 0 and capsys.readouterr().out == ""
     at = int(lessons.number(AFTER)) + 1
     monkeypatch.setattr(order, "GUIDE", root / "docs" / "teaching.md")
+    monkeypatch.setattr(order, "MAP", root / "helpers" / "README.md")
     assert order.plan((*lessons.ORDER[:at], NAME, *lessons.ORDER[at:])) == ({}, {}), "make order has nothing to do"
 
 
@@ -130,9 +133,11 @@ def test_another_name_or_place_is_refused_with_a_sentence(name, after, hint, mon
     assert hint in str(refusal.value) and "\n" not in str(refusal.value)
 
 
-def test_without_a_table_the_readme_is_refused():
-    with pytest.raises(SystemExit, match="README.md has no table"):
+def test_without_a_table_a_readme_is_refused():
+    with pytest.raises(SystemExit, match="^README.md has no table"):
         new_lesson.with_row("End.", "name", 5)
+    with pytest.raises(SystemExit, match="^helpers/README.md has no table"):
+        new_lesson.with_map_row("| *no_lesson* | x |\n", "name")
 
 
 # --- the order ---
@@ -141,13 +146,14 @@ def test_without_a_table_the_readme_is_refused():
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """A small tree of three lessons, answers of the last one, and pages; tools.order works on it."""
-    for folder in ("notebooks", "solutions", "docs", "tools", "tests"):
+    for folder in ("notebooks", "solutions", "docs", "tools", "tests", "helpers"):
         (tmp_path / folder).mkdir()
     for file in ("CITATION.cff", "tools/first_cell.py"):
         shutil.copyfile(ROOT / file, tmp_path / file)
     for module in (order, links):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(order, "GUIDE", tmp_path / "docs" / "teaching.md")
+    monkeypatch.setattr(order, "MAP", tmp_path / "helpers" / "README.md")
     for number, name in enumerate(THREE):
         save(tmp_path / "notebooks" / f"{number:02d}_{name}.ipynb", f"# {number} · The title of {name}")
     save(tmp_path / "solutions" / "02_three_c.ipynb", "# 2 · The title of three_c")
@@ -155,6 +161,7 @@ def tree(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text(f"| a | b |\n|---|---|\n{rows}\nEnd: `solutions/02_three_c.ipynb`.\n", "utf-8")
     parts = "\n\n".join(f"### {name}\n\nAbout *{name}*." for name in THREE)
     (tmp_path / "docs" / "teaching.md").write_text(f"# Guide\n\n{parts}\n", "utf-8")
+    (tmp_path / "helpers" / "README.md").write_text(map_of(THREE), "utf-8")
     (tmp_path / "tests" / "test_x.py").write_text(
         'A = "notebooks/01_two.ipynb, x01_two.ipynb, 01_four.ipynb"\n', "utf-8"
     )
@@ -165,6 +172,10 @@ def tree(tmp_path, monkeypatch):
 
 THREE = ("one", "two", "three_c")
 OTHER = ("one", "three_c", "two")
+
+
+def map_of(names):
+    return "| lesson | in |\n|---|---|\n" + "".join(f"| *{name}* | `x.py` |\n" for name in names) + "\nEnd.\n"
 
 
 def save(path, title):
@@ -201,6 +212,7 @@ def test_a_change_of_order_renames_files_and_mends_links_titles_badges_rows_and_
     assert readme.startswith("| a | b |\n|---|---|\n| [00 ") and "`solutions/01_three_c.ipynb`" in readme
     guide = (tree / "docs" / "teaching.md").read_text(encoding="utf-8")
     assert guide == "# Guide\n\n" + "\n\n".join(f"### {name}\n\nAbout *{name}*." for name in OTHER) + "\n"
+    assert (tree / "helpers" / "README.md").read_text(encoding="utf-8") == map_of(OTHER)
     test = (tree / "tests" / "test_x.py").read_text(encoding="utf-8")
     assert test == 'A = "notebooks/02_two.ipynb, x01_two.ipynb, 01_four.ipynb"\n', "other names are left alone"
     assert (tree / "tests" / "run").read_text(encoding="utf-8") == "notebooks/02_two.ipynb"
@@ -247,8 +259,18 @@ def test_a_tree_left_half_way_is_finished_by_the_next_run(tree):
         ((*THREE, "four"), None, "ORDER in tools/lessons.py names 'four', which has no notebook; take it out."),
         (("one", "two"), None, "notebooks/02_three_c.ipynb is not in ORDER of tools/lessons.py; add 'three_c' there"),
         (("one", *THREE), None, "ORDER in tools/lessons.py names 'one' twice; take one of them out."),
+        ((*THREE, "my-lesson"), None, "ORDER in tools/lessons.py names 'my-lesson'; use words in small letters, as in"),
         (OTHER, "notebooks/05_two.ipynb", "notebooks/01_two.ipynb and 05_two.ipynb are one lesson; move one"),
-        (OTHER, "notebooks/Untitled.ipynb", "notebooks/Untitled.ipynb is not in ORDER"),
+        (
+            OTHER,
+            "notebooks/Untitled.ipynb",
+            "notebooks/Untitled.ipynb is not in ORDER of tools/lessons.py; move the file",
+        ),
+        (
+            OTHER,
+            "notebooks/01_two-Copy1.ipynb",
+            "01_two-Copy1.ipynb is not in ORDER of tools/lessons.py; move the file",
+        ),
         (OTHER, "solutions/03_four.ipynb", "solutions/03_four.ipynb is not in ORDER"),
         (OTHER, "notebooks/01_two.ipynb", "notebooks/01_two.ipynb cannot be read as a notebook; mend it first."),
     ],
@@ -269,7 +291,7 @@ def test_a_notebook_that_does_not_run_leaves_nothing_behind(tree, monkeypatch, f
     """Also when all is written already, and only the minutes of the guide are wrong."""
     monkeypatch.setattr(new_lesson, "ROOT", tree)
     monkeypatch.setattr(lessons, "ORDER", THREE)
-    (tree / "helpers" / "checks").mkdir(parents=True)
+    (tree / "helpers" / "checks").mkdir()
     (tree / "helpers" / "checks" / "__init__.py").write_text("", encoding="utf-8")
     listing = "ORDER = (\n" + "".join(f'    "{name}",\n' for name in THREE) + ")\n"
     (tree / "tools" / "lessons.py").write_text(listing, encoding="utf-8")

@@ -2,9 +2,9 @@
 
 It is ``make new LESSON=lime_and_shap AFTER=occlusion``; without AFTER the lesson comes last. The name goes into ORDER
 of tools/lessons.py, and the lessons behind it get their new numbers. Writes the notebook, run and saved, its checkers
-helpers/checks/lime_and_shap.py, their test tests/test_checks_lime_and_shap.py, its row in the README and its part of
-docs/teaching.md: a lesson that passes every rule, to be replaced part by part. What is in it stands in
-tools/lesson_template.py.
+helpers/checks/lime_and_shap.py, their test tests/test_checks_lime_and_shap.py, its rows in README.md and
+helpers/README.md and its part of docs/teaching.md: a lesson that passes every rule, to be replaced part by part. What
+is in it stands in tools/lesson_template.py.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def check_name(name: str, after: str) -> None:
     Raises:
         SystemExit: it is no name for a lesson, it is taken, or there is no lesson ``after``.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", name, re.ASCII) or keyword.iskeyword(name):
+    if not order.NAME.fullmatch(name) or keyword.iskeyword(name):
         raise SystemExit(f"{name!r} names no lesson: words in small letters, without a number, as in lime_and_shap.")
     if after not in lessons.ORDER:
         raise SystemExit(f"There is no lesson {after!r} to come after; the lessons are {', '.join(lessons.ORDER)}.")
@@ -95,6 +95,19 @@ def with_row(readme: str, name: str, number: int) -> str:
     return readme[: rows[-1].end()] + row + readme[rows[-1].end() :]
 
 
+def with_map_row(text: str, name: str) -> str:
+    """Return helpers/README.md with a row for the lesson below the last of the others.
+
+    Raises:
+        SystemExit: it has no table of lessons.
+    """
+    rows = [row for row in re.finditer(r"^\| \*(\w+)\* \|.*\n", text, re.M) if row[1] in lessons.ORDER]
+    if not rows:
+        raise SystemExit("helpers/README.md has no table with a row such as | *cam* | what is new | `where.py` |.")
+    row = f"| *{name}* | what is new in it | `checks/{name}.py` |\n"
+    return text[: rows[-1].end()] + row + text[rows[-1].end() :]
+
+
 PART = """
 ### {name}
 
@@ -138,6 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
         execute(notebook)
         changes.write(listing, with_name(listing.read_text(encoding="utf-8"), name, after))
         changes.write(readme, with_row(readme.read_text(encoding="utf-8"), name, number))
+        changes.write(order.MAP, with_map_row(order.MAP.read_text(encoding="utf-8"), name))
         changes.write(order.GUIDE, order.GUIDE.read_text(encoding="utf-8") + PART.format(name=name))
         lessons.ORDER = names
         done = order.apply(changes, names)

@@ -18,11 +18,16 @@ from tools import lessons, links
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "teaching.md"
+MAP = ROOT / "helpers" / "README.md"
+NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", re.ASCII)  # of a lesson, such as lime_and_shap
 LINK = re.compile(r"(?<!\w)\d+_([a-z][a-z0-9_]*)\.ipynb\b")
 NUMBERED = re.compile(
     r"\[\d+ ([^\]\n]*\]\([^()\s]*?\d+_([a-z][a-z0-9_]*)\.ipynb(?:#[^)\s]*)?\))"
 )  # [04 Title](folder/04_cam.ipynb)
-ROW = re.compile(r"^\| \[\d+ [^\]\n]*\]\([^()\s]*?\d+_([a-z][a-z0-9_]*)\.ipynb\).*$")
+LINKED = re.compile(
+    r"^\| \[\d+ [^\]\n]*\]\([^()\s]*?\d+_([a-z][a-z0-9_]*)\.ipynb\)"
+)  # | [04 Title](folder/04_cam.ipynb)
+NAMED = re.compile(r"^\| \*([a-z][a-z0-9_]*)\* \|")  # | *cam* |, in helpers/README.md
 
 
 def found(folder: str, names: Sequence[str]) -> dict[str, Path]:
@@ -35,9 +40,8 @@ def found(folder: str, names: Sequence[str]) -> dict[str, Path]:
     for path in sorted((ROOT / folder).glob("*.ipynb")):
         name = lessons.name_of(path)
         if name not in names:
-            raise SystemExit(
-                f"{folder}/{path.name} is not in ORDER of tools/lessons.py; add {name!r} there, or move the file away."
-            )
+            cure = f"add {name!r} there, or move the file away" if NAME.fullmatch(name) else "move the file away"
+            raise SystemExit(f"{folder}/{path.name} is not in ORDER of tools/lessons.py; {cure}.")
         if name in here:
             raise SystemExit(f"{folder}/{here[name].name} and {path.name} are one lesson; move one of them away.")
         here[name] = path
@@ -48,8 +52,13 @@ def plan(names: Sequence[str]) -> tuple[dict[Path, Path], dict[Path, str]]:
     """Return what has to change: the new path of each notebook that moves, and the new text of each file, by old path.
 
     Raises:
-        SystemExit: list and folder do not have the same lessons, or a notebook cannot be read.
+        SystemExit: list and folder do not have the same lessons, a name is none, or a notebook cannot be read.
     """
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise SystemExit(
+                f"ORDER in tools/lessons.py names {name!r}; use words in small letters, as in lime_and_shap."
+            )
     here, answers = found("notebooks", names), found("solutions", names)
     for name in names:
         if names.count(name) > 1:
@@ -68,6 +77,8 @@ def plan(names: Sequence[str]) -> tuple[dict[Path, Path], dict[Path, str]]:
         new = _notebook(path, text, numbers) if path in notebooks else mended(text, numbers)
         if path == GUIDE:
             new = sorted_parts(new, names)
+        if path == MAP:
+            new = sorted_rows(new, NAMED, numbers)
         if new != text:
             texts[path] = new
     return moves, texts
@@ -77,13 +88,18 @@ def mended(text: str, numbers: dict[str, str]) -> str:
     """Return a text in which every link to a lesson has its number, and tables of lessons are in order."""
     text = NUMBERED.sub(lambda link: f"[{numbers[link[2]]} {link[1]}" if link[2] in numbers else link[0], text)
     text = LINK.sub(lambda link: f"{numbers[link[1]]}_{link[1]}.ipynb" if link[1] in numbers else link[0], text)
+    return sorted_rows(text, LINKED, numbers)
+
+
+def sorted_rows(text: str, row: re.Pattern, numbers: dict[str, str]) -> str:
+    """Return a text in which rows of tables that stand together, each of a lesson, are in order."""
     lines = text.split("\n")
     start = 0
     while start < len(lines):
         end = start
-        while end < len(lines) and (row := ROW.match(lines[end])) and row[1] in numbers:
+        while end < len(lines) and (found := row.match(lines[end])) and found[1] in numbers:
             end += 1
-        lines[start:end] = sorted(lines[start:end], key=lambda line: numbers[ROW.match(line)[1]])
+        lines[start:end] = sorted(lines[start:end], key=lambda line: int(numbers[row.match(line)[1]]))
         start = end + 1
     return "\n".join(lines)
 
