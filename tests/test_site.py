@@ -92,6 +92,28 @@ def test_the_glossary_is_in_order():
     assert len(terms) > 15 and terms == sorted(terms, key=str.lower)
 
 
+def test_the_glossary_calls_lessons_by_their_names():
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    named = re.findall(r"\*(\w+)\*", " ".join(re.findall(r"\(([^()]*)\)$", text, re.M)))
+    assert len(named) > 20 and set(named) <= set(lessons.ORDER)
+    assert not re.search(r"\(\d\d[,)]", text)
+
+
+def test_what_the_pages_import_is_there():
+    """Names that the code on our pages takes from helpers and tools."""
+    pages = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), ROOT / "helpers" / "README.md"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in pages)
+    found = re.findall(r"\bfrom ((?:helpers|tools)[\w.]*) import (\w+(?:, \w+)*)", text)
+    assert ("tools.scoreboard.scoreboard", "scoreboard") in found and len(found) > 5
+    for module, names in found:
+        for name in names.split(", "):
+            there = hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}")
+            assert there, f"from {module} import {name}"
+    rooms = {name for module, names in found if module == "helpers" for name in names.split(", ")}
+    for room, name in re.findall(rf"(?<![\w./])({'|'.join(sorted(rooms))})\.([a-z]\w*)\(", text):
+        assert hasattr(importlib.import_module(f"helpers.{room}"), name), f"{room}.{name}"
+
+
 # --- make test-all ---
 
 
