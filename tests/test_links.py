@@ -99,6 +99,20 @@ def test_outputs_and_other_cells_stay(copy):
     assert before.cells[0].source.split("\n\n")[1:] == after.cells[0].source.split("\n\n")[1:]
 
 
+@pytest.mark.parametrize("kinds", [(), ("code",), ("markdown",)])
+def test_a_notebook_that_is_no_lesson_yet_is_left_alone(copy, kinds):
+    made = {"code": nbformat.v4.new_code_cell("1 + 1"), "markdown": nbformat.v4.new_markdown_cell("Notes")}
+    path = copy.ROOT / "notebooks" / "Untitled.ipynb"
+    path.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[made[kind] for kind in kinds])), encoding="utf-8")
+    assert copy.main(["--check"]) == 0
+
+
+def test_a_notebook_that_is_damaged_is_named(copy):
+    (copy.ROOT / "notebooks" / "Untitled.ipynb").write_text("{", encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"^notebooks.Untitled\.ipynb cannot be read as a notebook; mend it first\.$"):
+        copy.main(["--check"])
+
+
 def test_names_alike_are_left_alone(copy):
     old = copy.setting()
     others = f"https://github.com/{old}-2 github.com/x{old} gitlab.com/{old} {old} github.com/{old}.wiki"

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from helpers.course import ROOT
-from tools import lessons, links, new_lesson, order
+from tools import lessons, links, new_lesson, order, run_notebooks
 
 LEFT_OUT = (".venv", ".git", "build", "downloads", ".*_cache", "__pycache__", ".ipynb_*", ".public*")
 NAME, AFTER = "a_name", "occlusion"
@@ -323,3 +323,11 @@ def test_lessons_named_on_a_command_line():
     assert lessons.chosen(paths, ["grad_cam", "cam"]) == [lessons.path("cam"), lessons.path("grad_cam")]
     with pytest.raises(SystemExit, match=r"There is no lesson '04'; the lessons here are: start_here\.$"):
         lessons.chosen(paths[:1], ["04"])
+    with pytest.raises(SystemExit, match=r"99_gone\.ipynb is missing; if ORDER .* has changed, run: make order"):
+        lessons.chosen([paths[0], paths[0].with_name("99_gone.ipynb")], ["gone"])
+
+
+@pytest.mark.parametrize("name", ["04", "camel", str(ROOT / "README.md"), str(ROOT / "notebooks")])
+def test_only_notebooks_of_the_course_are_run(name):
+    with pytest.raises(SystemExit, match="There is no notebook .* of the course; name a lesson, such as cam"):
+        run_notebooks.main([name])

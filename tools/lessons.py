@@ -66,11 +66,15 @@ def chosen(notebooks: Sequence[Path], names: Sequence[str]) -> list[Path]:
     """Return those of some notebooks that hold the lessons named on a command line; without names, all of them.
 
     Raises:
-        SystemExit: one of the names is that of no lesson here.
+        SystemExit: one of the names is that of no lesson here, or its notebook is missing.
     """
     here = {name_of(notebook) for notebook in notebooks}
     for name in names:
         if name not in here:
             listed = ", ".join(one for one in ORDER if one in here) or "none"
             raise SystemExit(f"There is no lesson {name!r}; the lessons here are: {listed}.")
-    return [notebook for notebook in notebooks if not names or name_of(notebook) in names]
+    wanted = [notebook for notebook in notebooks if not names or name_of(notebook) in names]
+    for notebook in wanted:
+        if not notebook.is_file():
+            raise SystemExit(f"{notebook} is missing; if ORDER in tools/lessons.py has changed, run: make order")
+    return wanted

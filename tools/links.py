@@ -96,9 +96,12 @@ def own_names() -> set[str]:
         *CLONE.findall(first_cell()),
     }
     for path in notebooks():
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        try:
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        except (ValueError, KeyError, TypeError):
+            raise SystemExit(f"{path.relative_to(ROOT)} cannot be read as a notebook; mend it first.") from None
         code = [cell for cell in cells if cell["cell_type"] == "code"]
-        found.update(BADGE.findall("".join(cells[0]["source"])))
+        found.update(BADGE.findall("".join(cells[0]["source"])) if cells else [])
         found.update(CLONE.findall("".join(code[0]["source"])) if code else [])
     return found
 
@@ -117,8 +120,14 @@ def readdress(text: str, names: set[str], repository: str) -> str:
 
 
 def with_parts(text: str, name: str, repository: str, cell: str) -> str:
-    """Return a notebook's file with the line of badges and the first cell; unchanged text if it has them."""
+    """Return a notebook's file with the line of badges and the first cell; unchanged text if it has them.
+
+    A notebook that does not begin with a text cell, or has no code, is no lesson and stays as it is.
+    """
     notebook = nbformat.reads(text, as_version=4)
+    kinds = [cell.cell_type for cell in notebook.cells]
+    if kinds[:1] != ["markdown"] or "code" not in kinds:
+        return text
     header = notebook.cells[0]
     rest = header.source.split("\n\n", 1) if header.source.startswith("[![") else ["", header.source]
     source = "\n\n".join([badges(repository, name), *rest[1:]])

@@ -73,6 +73,11 @@ def main(names: list[str]) -> None:
     os.environ.pop("COURSE_STRICT", None)
     folders = (ROOT / "notebooks", ROOT / "solutions", ROOT / "tools")
     named = [lessons.path(n) if n in lessons.ORDER else Path(n).resolve() for n in names]
+    for path in named:
+        if path.suffix != ".ipynb" or not path.is_file() or not path.is_relative_to(ROOT):
+            raise SystemExit(
+                f"There is no notebook {path} of the course; name a lesson, such as cam, or a notebook's path."
+            )
     for path in named or [p for f in folders for p in sorted(f.glob("*.ipynb"))]:
         print(f"{path.relative_to(ROOT)}: {execute(path):.1f} s", flush=True)
 
