@@ -251,7 +251,7 @@ def _folded_model(model: nn.Module, x: Tensor) -> nn.Module:
 
 
 def _scores_of_nothing(model: nn.Module, x: Tensor, settled_target: Any) -> Tensor:
-    """Return the score of an empty picture for the question about each picture, [N]."""
+    """Return the score of a picture of zeros for each picture's settled target, [N]."""
     empty = torch.zeros_like(x[:1])
     if callable(settled_target):
         return scores_of(model, empty, settled_target).expand(len(x))

@@ -184,8 +184,8 @@ def sensitivity_max(
     .. math:: \max_d \frac{|m(x + d) - m(x)|}{|m(x)|}
 
     over uniform noise d, where m is the method; captum divides likewise, the paper does not. The target is settled on
-    the picture itself, so the question stays while the picture moves. The noise is the same for all pictures. A map
-    that does not move need not be right: a constant one does not move at all.
+    the picture itself, so the class stays the same while the picture moves. The noise is the same for all pictures. A
+    map that does not move need not be right: a constant one does not move at all.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
