@@ -99,5 +99,5 @@ def test_a_net_that_flattens_by_view(flatten, count):
 
 
 def test_a_function_shows_no_layers():
-    with pytest.raises(TypeError, match="give the module"):
+    with pytest.raises(TypeError, match="give a torch.nn.Module"):
         attribution.full_grad(lambda x: Tiny()(x), pictures(), 1)

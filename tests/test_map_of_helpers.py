@@ -18,10 +18,14 @@ def test_every_path_exists():
 
 def test_every_module_that_a_reader_may_look_for_is_named():
     rooms = ("models", "hooks", "attribution", "synthesis", "evaluation", "plotting", "data")
-    mine = [p for room in rooms for p in (README.parent / room).glob("*.py") if not p.stem.startswith("_")]
-    helping = {"attribution/progress.py", "plotting/style.py"}
+    mine = [p for room in rooms for p in (README.parent / room).glob("*.py") if p.stem != "__init__"]
     missing = {p.relative_to(README.parent).as_posix() for p in mine} - set(re.findall(r"[\w/]+\.py", TEXT))
-    assert missing == helping
+    assert missing == set()
+
+
+def test_every_folder_inside_of_a_room_is_named():
+    inner = {p.parent.relative_to(README.parent).as_posix() for p in README.parent.glob("*/*/__init__.py")}
+    assert inner and inner <= set(re.findall(r"\]\(([\w/]+)\)", TEXT))
 
 
 def test_the_rooms_are_counted_and_named():

@@ -3,13 +3,14 @@
 ``x`` is float [N, C, H, W], or [N, C, L], see below. ``target`` is ``None`` (each picture's top class), a class number,
 one for each picture (list, tuple, array or tensor), or a function of the logits that returns [N]. Scores are logits.
 Gradient methods return signed [N, C, H, W], CAM methods raw maps [N, h, w]; nothing is scaled or resized here
-(:func:`pixel_map` and :func:`upsample` do that). Nothing is left behind: no hook, no changed mode, no
-``requires_grad``, no ``.grad``. One thread explains at a time.
+(:func:`pixel_map` and :func:`upsample` do that). The model stays as it was: no hook, mode, ``requires_grad``
+or ``.grad`` is changed. Only one thread at a time runs a method; the others wait.
 
 The model is a ``torch.nn.Module``. Its logits [N, classes] may come alone, first in a tuple or list, under "logits" or
 "out" of a dict, or as ``.logits`` of an object; a regression may give [N]. What a segmentation or a detector gives is
 handed to a target function as it is. Where the network works in half precision or under autocast, sums are kept, and
-returned, in float32. Probabilities in place of logits, and random numbers in ``eval()`` mode, are said by a warning.
+returned, in float32. A warning comes where a network gives probabilities in place of logits, or draws random
+numbers in ``eval()`` mode.
 
 Methods with a ``layer`` read maps [N, K, h, w] from it. Tokens [N, T, K] and channels that come last, [N, h, w, K], are
 re-arranged by the function ``as_maps``, such as :func:`helpers.hooks.tokens_as_maps` and
@@ -20,9 +21,9 @@ A network whose convolutions are Conv1d takes texts in place of pictures: float 
 C numbers each. All methods serve both, as a text is a picture one line high: what a docstring says of [N, C, H, W],
 [N, K, h, w], [N, H, W] and a colour [C, 1, 1] holds for [N, C, L], [N, K, l], [N, L] and a word [C, 1], and a patch, a
 stride and a size are one number. Word numbers have no gradient, so the texts are word vectors, and the network begins
-behind its embedding. Every word counts, padding too: a baseline, a mean over places and a random mask know nothing of
-where a text ends. A network without any convolution takes pictures. A single picture [C, H, W] has the shape of C
-texts: the methods tell the two apart by the network, :func:`pixel_map` and :func:`upsample` cannot.
+behind its embedding. Padding counts as words too: a mean over places or a random mask does not stop where a text ends.
+A network without any convolution takes pictures. A single picture [C, H, W] has the shape of C texts: the methods tell
+the two apart by the network, :func:`pixel_map` and :func:`upsample` cannot.
 """
 
 from helpers.attribution.cams import (

@@ -1,8 +1,12 @@
-"""What every attribution method promises: a checked question, and a model left exactly as it was.
+"""What every attribution method shares: its arguments are checked, and the model is left exactly as it was.
 
 A method reads: ``with explaining(model)``, then ``check_pictures``, then :func:`run` or :func:`scores_of` as often as
-it needs the network, then its formula. What a method call learns about its model in the first forward pass, it keeps in
-a :class:`_Call` until its ``explaining`` block ends.
+it needs the network, then its formula. What a method call finds out about its model in the first forward pass is kept
+in a :class:`_Call` until its ``explaining`` block ends.
+
+A **target** is what the caller asks for: ``None``, class numbers or a function. A **settled target** is what is left of
+it when ``None`` has been replaced by the top classes of the unchanged pictures, so that all changed versions of a
+picture are scored for the same class.
 """
 
 import operator
@@ -25,7 +29,7 @@ from helpers.attribution.progress import in_chunks
 from helpers.hooks.capture import check_module
 
 Target = int | Sequence[int] | Tensor | Callable[[Any], Tensor] | None
-Settled = Tensor | Callable[[Any], Tensor]
+SettledTarget = Tensor | Callable[[Any], Tensor]
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Pictures and texts
@@ -106,8 +110,8 @@ def check_kind(x: Tensor, due: Kind) -> Tensor:
     return x.detach().clone()
 
 
-def filled(baseline: float | Tensor, x: Tensor) -> Tensor:
-    """Return the baseline, which stands for "nothing there", as one of its kind for each of ``x``.
+def baseline_like(baseline: float | Tensor, x: Tensor) -> Tensor:
+    """Return the baseline, the values that stand for "nothing there", in the shape of ``x``.
 
     Args:
         baseline: a number, a colour [C, 1, 1], a picture [C, H, W], or one for each, in the units of ``x``; for texts
@@ -149,7 +153,7 @@ class _Call:
     """What one method call knows about its model."""
 
     autocast: dict[str, torch.dtype]  # the caller's: kind of device -> precision
-    no_slopes: bool = False  # whether parameters were made under torch.inference_mode()
+    made_in_inference_mode: bool = False  # whether parameters were made under torch.inference_mode()
     fast: bool | None = None  # whether the quick memory layout is used; None before the first forward pass
     mixes: bool = False  # whether the pictures of a batch change each other's scores
     rounding: float = 0.0  # relative size of the steps between the numbers that the model gives
@@ -166,8 +170,8 @@ def explaining(model: nn.Module) -> Iterator[None]:
 
     Every module's own mode and every parameter's ``requires_grad`` come back at the end, also after an error.
     Frozen parameters make the gradient of an input cheaper: their own gradients are never computed. Only one thread at
-    a time explains, since a thread that hands a shared model back would else change its mode under another's feet.
-    Autocast reaches the model, see :func:`as_called`, and not the sums of the method.
+    a time explains: otherwise one thread could restore the mode of a shared model while another still runs it.
+    The caller's autocast applies to the model, see :func:`as_called`, but not to the sums of the method.
 
     Raises:
         TypeError: something that is not a module.
@@ -178,8 +182,12 @@ def explaining(model: nn.Module) -> Iterator[None]:
         casts = {d: torch.get_autocast_dtype(d) for d in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(d)}
         for device in casts:
             stack.enter_context(torch.autocast(device, enabled=False))
-        no_slopes = any(t.is_inference() and t.is_floating_point() for t in chain(model.parameters(), model.buffers()))
-        stack.callback(_CALL.reset, _CALL.set(_Call(casts or (outer.autocast if outer else {}), no_slopes)))
+        made_in_inference_mode = any(
+            t.is_inference() and t.is_floating_point() for t in chain(model.parameters(), model.buffers())
+        )
+        stack.callback(
+            _CALL.reset, _CALL.set(_Call(casts or (outer.autocast if outer else {}), made_in_inference_mode))
+        )
         modes = [(module, module.training) for module in model.modules()]
         trainable = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
         try:
@@ -227,7 +235,7 @@ class Watch(TorchFunctionMode):
         super().__init__()
         self.random: str | None = None
         self.mixes = self.plain = False
-        self.squashed: tuple[str, Any] = ("", None)  # the last softmax or sigmoid, and what it gave
+        self.last_probabilities: tuple[str, Any] = ("", None)  # the last softmax or sigmoid, and what it gave
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
@@ -235,7 +243,7 @@ class Watch(TorchFunctionMode):
             self._note(name, args, kwargs)
         result = func(*args, **kwargs)
         if name in ("softmax", "sigmoid"):
-            self.squashed = (name, result)
+            self.last_probabilities = (name, result)
         return result
 
     def _note(self, name: str, args: tuple, kwargs: dict) -> None:
@@ -269,7 +277,7 @@ def run(model: nn.Module, x: Tensor, target: Target = None) -> Any:
             other's scores.
     """
     call = _CALL.get() or _Call({})
-    if call.no_slopes and torch.is_grad_enabled():
+    if call.made_in_inference_mode and torch.is_grad_enabled():
         raise ValueError(
             f"{type(model).__name__} was made under torch.inference_mode(), and such parameters let no gradient "
             "through: make it outside of that block, or give copy.deepcopy(model)."
@@ -317,16 +325,17 @@ def _forward(model: nn.Module, x: Tensor, call: _Call) -> Any:
             return model(given)
         with Watch() as watch:
             output = model(given)
-        _learn(model, x, output, watch, call)
+        _note_what_was_seen(model, x, output, watch, call)
         return output
-    except RuntimeError:  # a stumble that could not be foreseen, in compiled code for example
+    except RuntimeError:  # a layout error that watching could not predict, in compiled code for example
         if given.is_contiguous() or given.dim() != 4:
             raise
         call.fast = False
         return model(x.clone(memory_format=torch.contiguous_format))
 
 
-def _learn(model: nn.Module, x: Tensor, output: Any, watch: Watch, call: _Call) -> None:
+def _note_what_was_seen(model: nn.Module, x: Tensor, output: Any, watch: Watch, call: _Call) -> None:
+    """Keep what the first forward pass showed, and warn of random numbers and of probabilities."""
     call.fast, call.mixes = not watch.plain, watch.mixes
     if watch.random:
         _warn_once(
@@ -350,7 +359,7 @@ def _learn(model: nn.Module, x: Tensor, output: Any, watch: Watch, call: _Call) 
 
 def _probabilities(logits: Tensor, watch: Watch) -> str | None:
     """Return "softmax" or "sigmoid" if that is how ``logits`` came about, as far as it can be seen, else None."""
-    name, result = watch.squashed
+    name, result = watch.last_probabilities
     if result is logits:
         return name
     for how in ("Softmax", "Sigmoid"):
@@ -391,6 +400,7 @@ def _logits(output: Any, count: int) -> Tensor | None:
 
 
 def _unreadable(output: Any, count: int, one: str) -> str:
+    """Return the sentence for an output that holds no logits, with a target function that would read it."""
     shape = list(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
     function = "target=lambda output: ..., which makes one score for each of it, shape [N]"
     if isinstance(output, dict) and isinstance(output.get("out"), Tensor):
@@ -461,7 +471,7 @@ def warn_if_rounded_away(model: nn.Module, changes: Tensor, scores: Tensor) -> N
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The question
+# Targets and scores
 
 
 def wide(values: Tensor) -> Tensor:
@@ -497,11 +507,11 @@ def score(logits: Any, target: Target, count: int | None = None) -> Tensor:
     return wide(scores)
 
 
-def settle(logits: Any, target: Target) -> Settled:
-    """Return the question as class numbers, int64 [N], or as the function it is; arguments and errors as in `score`.
+def settle(logits: Any, target: Target) -> SettledTarget:
+    """Return the settled target: class numbers, int64 [N], or the function; arguments and errors as in `score`.
 
-    Methods that run the network on many versions of a picture settle ``None`` once, on the picture itself, and then
-    ask for `of_rows` of the result. They give a function the rows of many versions at once: it must treat all alike.
+    Methods that run the network on many versions of a picture settle the target once, on the unchanged picture, and
+    take `of_rows` of it for each chunk. A target function is given a chunk of such rows: it must treat all alike.
     """
     if callable(target):
         return target
@@ -537,15 +547,15 @@ def _numbers(target: Any) -> Tensor:
     return chosen.long()
 
 
-def of_rows(settled: Settled, pictures: Tensor) -> Settled:
-    """Return the settled question for rows that are versions of the pictures numbered ``pictures``, int64 [rows]."""
-    return settled if callable(settled) else settled[pictures.to(settled.device)]
+def of_rows(settled_target: SettledTarget, pictures: Tensor) -> SettledTarget:
+    """Return the settled target of each row, where row r is a version of picture ``pictures[r]``, int64 [rows]."""
+    return settled_target if callable(settled_target) else settled_target[pictures.to(settled_target.device)]
 
 
-def settled(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> Settled:
-    """Return the question, settled on each picture as it is.
+def settle_on_whole(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> SettledTarget:
+    """Return the settled target of the unchanged pictures.
 
-    A function is left as it is. One picture runs then too, so that the first pass says what is known of the model.
+    A function is returned as it is; one picture runs then too, as the first pass fills the :class:`_Call`.
     """
     with torch.no_grad():
         if callable(target):
@@ -555,8 +565,10 @@ def settled(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> S
         return settle(torch.cat(logits), target)
 
 
-def uncovered(model: nn.Module, x: Tensor, target: Target, chunk: int | None) -> tuple[Tensor, Settled]:
-    """Return the score of each picture as it is, [N], and the question, settled on it."""
+def scores_and_target_on_whole(
+    model: nn.Module, x: Tensor, target: Target, chunk: int | None
+) -> tuple[Tensor, SettledTarget]:
+    """Return the score of each unchanged picture, [N], and the settled target."""
     found = []
     with torch.no_grad():
         for rows in in_chunks(len(x), chunk, "whole pictures", x):
@@ -567,5 +579,5 @@ def uncovered(model: nn.Module, x: Tensor, target: Target, chunk: int | None) ->
 
 
 def without_autocast(x: Tensor) -> torch.autocast:
-    """Return a block in which nothing is turned into half precision on the device of ``x``, whatever the caller did."""
+    """Return a context in which autocast is off on the device of ``x``, also where the caller has switched it on."""
     return torch.autocast(x.device.type if isinstance(x, Tensor) else "cpu", enabled=False)

@@ -1,4 +1,4 @@
-"""From what a layer gives to maps [N, K, h, w]: as asked for, or by a guess that is refused where it is not sure."""
+"""From what a layer gives to maps [N, K, h, w]: by the caller's ``as_maps``, or by a guess, and an error if unsure."""
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +117,7 @@ def _channels_last(module: nn.Module, shape: list[int]) -> bool:
 
 
 def _fits(sides: list[int], x: Tensor) -> bool:
-    """Return whether maps of these sides are the picture in one scale, give or take one place."""
+    """Return whether maps of these sides are the picture at one scale, up to one place."""
     low = max(picture / (side + 1) for picture, side in zip(x.shape[2:], sides, strict=True))
     high = min(
         picture / (side - 1) if side > 1 else float("inf") for picture, side in zip(x.shape[2:], sides, strict=True)

@@ -1,7 +1,7 @@
-"""Speed that cannot change what runs: a memory layout in which convolutions are quick, and BatchNorms folded away.
+"""Speed without another result: a memory layout in which convolutions are fast, and BatchNorms folded into them.
 
 The **layout** is channels last: the values of all channels at one pixel lie side by side in memory. It changes no
-shape and no value, but a model that looks at memory itself, as ``x.view(-1, 512)`` does, may stumble over it.
+shape and no value, but a model that looks at memory itself, as ``x.view(-1, 512)`` does, may fail with it.
 :class:`helpers.attribution._common.Watch` therefore asks :func:`needs_plain` about the calls in :data:`LOOKS_AT_MEMORY`
 during the first forward pass of a method, and one such call is enough to keep the plain layout from there on.
 """
@@ -71,7 +71,7 @@ def folded(model: nn.Module, x: Tensor, logits: Tensor, *, turn: bool = True) ->
         model: classifier in eval() mode, [N, C, H, W] -> logits [N, classes].
         x: a few pictures [N, C, H, W] to watch and to compare.
         logits: what the model gives for ``x``.
-        turn: whether the model bears the other layout.
+        turn: whether the model works with channels last.
     """
     kept = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     try:

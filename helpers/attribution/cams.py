@@ -80,10 +80,10 @@ def grad_cam_plus_plus(
     .. math:: M = \mathrm{relu}\Big(\sum_k w_k A_k\Big), \quad w_k = \sum_{ij} a_k\,\mathrm{relu}(G_k), \quad
               a_k = \frac{G_k^2}{2 G_k^2 + \sum_{ij}(A_k)\, G_k^3}
 
-    with a = 0 where G is: places that raise the score count more evenly than by their gradient, so that several objects
-    show. The formula is the paper's, derived for exp(y_c) with maps that are never negative: take a layer behind a
-    ReLU. It is not proportional to the score: twice the logits give another map, not twice the map. One forward pass
-    and a backward pass from the score to the layer.
+    with a_k = 0 where G_k = 0. Places with a positive gradient get more equal weights than their gradients alone would
+    give, so that several objects of one class show in the map. The formula is the paper's, derived for exp(y_c) with
+    maps that are never negative: take a layer behind a ReLU. It is not proportional to the score: twice the logits give
+    another map, not twice the map. One forward pass and a backward pass from the score to the layer.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -177,9 +177,10 @@ def hires_cam(
 
     .. math:: M = \mathrm{relu}\Big(\sum_k G_k \odot A_k\Big)
 
-    Signed (``relu=False``) it is the gradient times the maps: behind the layer of a head that is one linear layer its
-    sum is the logit without the bias, whether the head averages the maps or not. On a head that averages it is
-    Grad-CAM. One forward pass and a backward pass from the score to the layer.
+    Signed (``relu=False``) it is the gradient times the maps. If everything behind the layer is one linear function
+    (averaging or flattening, then one linear layer), its sum is the logit without the bias. If it
+    averages the maps, HiResCAM and Grad-CAM are the same map. One forward pass and a backward pass from the score to
+    the layer.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -189,7 +190,7 @@ def hires_cam(
         layer: module, or name of a module, that gives maps [N, K, h, w].
         as_maps: function that makes maps [N, K, h, w] of what the layer gives, by moving values only, such as
             :func:`helpers.hooks.tokens_as_maps`; a guess where it is safe unless given.
-        relu: keep only what speaks for the class, as the paper does; ``False`` keeps the sign.
+        relu: keep only what speaks for the class, as Grad-CAM does; ``False`` keeps the sign.
 
     Returns:
         Raw maps [N, h, w], detached, at least in float32. A map may be zero everywhere: then no place spoke for the
@@ -242,7 +243,7 @@ def xgrad_cam(
         layer: module, or name of a module, that gives maps [N, K, h, w].
         as_maps: function that makes maps [N, K, h, w] of what the layer gives, by moving values only, such as
             :func:`helpers.hooks.tokens_as_maps`; a guess where it is safe unless given.
-        relu: keep only what speaks for the class, as the paper does; ``False`` keeps the sign.
+        relu: keep only what speaks for the class, as Grad-CAM does; ``False`` keeps the sign.
 
     Returns:
         Raw maps [N, h, w], detached, at least in float32. A map may be zero everywhere: then no place spoke for the
@@ -325,13 +326,13 @@ def gradient_cams(
     A, G = maps_and_gradients(model, x, target, layer, as_maps)
     sums = A.sum(places(A), keepdim=True)
     a = 1 / (2 + sums * G.relu())
-    share = torch.where(sums == 0, 0, (G * A).sum(places(A), keepdim=True) / sums)
+    xgrad_weights = torch.where(sums == 0, 0, (G * A).sum(places(A), keepdim=True) / sums)
     signed = {
         "grad_cam": einsum("nk,nk...->n...", G.mean(places(G)), A),
         "grad_cam_plus_plus": einsum("nk,nk...->n...", (a * G.relu()).sum(places(G)), A).relu(),
         "layer_cam": einsum("nk...,nk...->n...", G.relu(), A).relu(),
         "hires_cam": einsum("nk...,nk...->n...", G, A),
-        "xgrad_cam": einsum("nk,nk...->n...", share.flatten(1), A),
+        "xgrad_cam": einsum("nk,nk...->n...", xgrad_weights.flatten(1), A),
     }
     return {name: result.relu() if relu else result for name, result in signed.items()}
 
@@ -339,13 +340,14 @@ def gradient_cams(
 def guided_grad_cam(
     model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer, as_maps: AsMaps | None = None
 ) -> Tensor:
-    r"""Return Guided Grad-CAM (Selvaraju et al., 2017): guided backpropagation times the Grad-CAM, enlarged to it.
+    r"""Return Guided Grad-CAM (Selvaraju et al., 2017): guided backpropagation times the enlarged Grad-CAM.
 
     .. math:: M = \mathrm{guided} \odot U(\mathrm{GradCAM})
 
-    U enlarges the map to the picture, bilinear. Fine lines where the class is seen. It inherits that guided
-    backpropagation hardly depends on the class or on the upper layers' weights: the lines are the picture's edges, only
-    the choice of places is the network's. Two forward passes, one backward pass to the layer and one to the picture.
+    U enlarges the map to the picture, bilinear. It shows fine lines where the Grad-CAM is large. Guided
+    backpropagation hardly depends on the class or on the weights of the upper layers: the lines are mostly edges of
+    the picture, and only Grad-CAM says which of them belong to the class. Two forward passes, one backward pass to the
+    layer and one to the picture.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.

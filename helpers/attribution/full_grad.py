@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 from helpers.attribution._common import Target, check_pictures, explaining, kind, run, score, wide, without_autocast
 from helpers.attribution.maps import upsample
 
-# Layers that people use and for which no split into gradients and biases adds up.
+# Common layers for which the parts of input and biases do not add up to the score.
 _CURVED = (
     *(nn.GELU, nn.SiLU, nn.Mish, nn.ELU, nn.SELU, nn.Softplus, nn.Sigmoid, nn.Tanh, nn.Hardswish, nn.Hardsigmoid),
     *(nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.LocalResponseNorm, nn.MultiheadAttention),
@@ -39,16 +39,21 @@ def full_grad(model: nn.Module, x: Tensor, target: Target = None) -> Tensor:
         Maps [N, H, W], or [N, L], >= 0, in logits, detached; in float32 at least.
 
     Raises:
-        TypeError: the model is a function, whose layers cannot be seen; pictures or target of another kind.
+        TypeError: the model is not a module, the pictures are not floats, or the target is of another kind.
         ValueError: the parts do not add up to the score, as with GELU, SiLU or LayerNorm; pictures or target that
             cannot be used. The message names the cure.
 
-    >>> import torch
-    >>> from helpers import attribution
-    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(36, 5))
-    >>> maps = attribution.full_grad(net, torch.rand(2, 3, 5, 5), target=1)
-    >>> maps.shape, bool((maps >= 0).all())
-    (torch.Size([2, 5, 5]), True)
+    Source:
+        Srinivas and Fleuret, "Full-Gradient Representation for Neural Network Visualization", 2019.
+
+    Example:
+        >>> import torch
+        >>> from helpers import attribution
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 5))
+        >>> maps = attribution.full_grad(net, torch.rand(2, 3, 5, 5), target=1)
+        >>> maps.shape, bool((maps >= 0).all())
+        (torch.Size([2, 5, 5]), True)
     """
     of_input, of_biases = full_gradients(model, x, target)
     total = of_input.abs().sum(1)
@@ -82,23 +87,26 @@ def full_gradients(model: nn.Module, x: Tensor, target: Target = None) -> tuple[
         logits, in float32 at least.
 
     Raises:
-        TypeError: the model is a function, whose layers cannot be seen; pictures or target of another kind.
+        TypeError: the model is not a module, the pictures are not floats, or the target is of another kind.
         ValueError: the parts do not add up to the score, as with GELU, SiLU or LayerNorm: FullGrad is not defined;
             pictures or target that cannot be used. The message names the cure.
 
-    >>> import torch
-    >>> from helpers import attribution
-    >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(36, 5))
-    >>> x = torch.rand(2, 3, 5, 5)
-    >>> of_input, of_biases = attribution.full_gradients(net, x, target=1)
-    >>> list(of_biases)
-    ['0', '3']
-    >>> total = of_input.sum((1, 2, 3)) + sum(part.flatten(1).sum(1) for part in of_biases.values())
-    >>> torch.allclose(total, net(x)[:, 1], atol=1e-5)
-    True
+    Source:
+        Srinivas and Fleuret, "Full-Gradient Representation for Neural Network Visualization", 2019.
+
+    Example:
+        >>> import torch
+        >>> from helpers import attribution
+        >>> from torch import nn
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 5))
+        >>> x = torch.rand(2, 3, 5, 5)
+        >>> of_input, of_biases = attribution.full_gradients(net, x, target=1)
+        >>> list(of_biases)
+        ['0', '3']
+        >>> total = of_input.sum((1, 2, 3)) + sum(part.flatten(1).sum(1) for part in of_biases.values())
+        >>> torch.allclose(total, net(x)[:, 1], atol=1e-5)
+        True
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError("FullGrad needs the layers of the model, and a function does not show them: give the module.")
     with without_autocast(x), explaining(model):
         x = check_pictures(x, model).requires_grad_()
         with _runs_of_layers_with_bias(model) as runs:

@@ -1,4 +1,7 @@
-"""Class activation maps without gradients: masks and scores, channels taken away, or the maps' main component.
+"""Class activation maps without gradients.
+
+Score-CAM weights each map by the score of the picture masked with it, Ablation-CAM by what the score loses without the
+map, and Eigen-CAM takes the first principal component of the maps.
 
 In the formulas A_k is map number k of the layer, h x w values.
 """
@@ -44,13 +47,14 @@ def score_cam(
     chunk: int | None = None,
     align_corners: bool = False,
 ) -> Tensor:
-    r"""Return the Score-CAM of a layer (Wang et al., 2020): maps weighted by the score of what is seen through them.
+    r"""Return the Score-CAM of a layer (Wang et al., 2020): each map weighted by the score of the picture masked by it.
 
     .. math:: M = \mathrm{relu}\Big(\sum_k w_k A_k\Big), \quad w = \mathrm{softmax}_k\; y_c(x \odot s(U A_k))
 
     U enlarges a map to the picture, bilinear, and s brings it to [0, 1]. One forward pass for the maps, and one for
-    each map of each picture that varies from place to place; those that do not (dead channels) all mask everything, and
-    share one pass of an empty picture.
+    each map of each picture that varies from place to place; a map with one value everywhere (a dead channel)
+    masks the whole picture, and all such maps share one pass of a picture of zeros. The paper also subtracts the score
+    of a baseline picture from each y_c; this constant does not change the softmax.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -89,15 +93,15 @@ def score_cam(
         x = check_pictures(x, model)
         with capture(module) as record:
             answer = run(model, x, target)
-        maps, question = layer_maps(record, module, x, as_maps), settle(answer, target)
-        light = _light(model, x)
-        scores = _scores_of_nothing(model, x, question)[:, None].repeat(1, maps.shape[1])
+        maps, settled_target = layer_maps(record, module, x, as_maps), settle(answer, target)
+        quicker = _folded_model(model, x)
+        scores = _scores_of_nothing(model, x, settled_target)[:, None].repeat(1, maps.shape[1])
         varies = (maps.amax(places(maps)) > maps.amin(places(maps))).nonzero()
         for numbers in in_chunks(len(varies), chunk, "Score-CAM", x):
             picture, channel = varies[numbers.to(varies.device)].unbind(1)
             mask = _zero_to_one(upsample(maps[picture, channel], x.shape[2:], align_corners=align_corners))
             masked = (x[picture] * mask[:, None]).to(x.dtype)
-            scores[picture, channel] = scores_of(light, masked, of_rows(question, picture))
+            scores[picture, channel] = scores_of(quicker, masked, of_rows(settled_target, picture))
         return einsum("nk,nk...->n...", scores.softmax(1), maps).relu()
 
 
@@ -111,12 +115,12 @@ def ablation_cam(
     chunk: int | None = None,
     relu: bool = True,
 ) -> Tensor:
-    r"""Return the Ablation-CAM of a layer (Desai and Ramaswamy, 2020): maps weighted by what the score loses without.
+    r"""Return the Ablation-CAM of a layer (Desai and Ramaswamy, 2020): maps weighted by the loss of score without them.
 
     .. math:: M = \mathrm{relu}\Big(\sum_k w_k A_k\Big), \quad w_k = \frac{y_c - y_c(A_k = 0)}{y_c}
 
-    The layers before run once (twice where a shortcut by-passes the layer); those behind run once for each map of each
-    picture that is not zero everywhere, see :func:`helpers.hooks.split_at`. For a head that averages, with class
+    The layers before ``layer`` run once (twice where a shortcut by-passes it); those behind it run once for each map of
+    each picture that is not zero everywhere, see :func:`helpers.hooks.split_at`. For a head that averages, with class
     weights w_ck, the weight is ``w_ck mean(A_k) / y_c``.
 
     Args:
@@ -159,10 +163,10 @@ def ablation_cam(
         x = check_pictures(x, model)
         with capture(module) as record:
             answer = run(model, x, target)
-        output, question = output_of(record, module).contiguous(), settle(answer, target)
+        output, settled_target = output_of(record, module).contiguous(), settle(answer, target)
         arrange = arrangement(module, output, x, as_maps)
         maps, cells = wide(arrange(output)), _cells(arrange, output)
-        behind, carried, y = _behind(model, module, x, output, question, answer)
+        behind, carried, y = _behind(model, module, x, output, settled_target, answer)
         _check_scores(y, answer, x)
         without = y[:, None].repeat(1, maps.shape[1])
         alive = (maps != 0).flatten(2).any(2).nonzero()
@@ -171,7 +175,7 @@ def ablation_cam(
             changed = output[picture]
             changed.view(len(changed), -1).scatter_(1, cells[channel], 0)
             seen = behind(changed, *(tensor[picture] for tensor in carried))
-            without[picture, channel] = score(seen, of_rows(question, picture), len(changed))
+            without[picture, channel] = score(seen, of_rows(settled_target, picture), len(changed))
         warn_if_rounded_away(model, y[:, None] - without, y)
         weights = (y[:, None] - without) / y[:, None]
         result = einsum("nk,nk...->n...", weights, maps)
@@ -192,8 +196,8 @@ def eigen_cam(
 
     with v the first principal component over channels, the unit vector for which the squares of M sum to the most. Its
     sign is arbitrary, and is chosen so that the result grows with the sum of the maps. The paper does not subtract the
-    means. **No class enters**: ``target`` is checked, as for every method, and then left aside, so all classes have one
-    map. One forward pass.
+    means. **It does not depend on the class**: ``target`` is checked, as for every method, and not used, so all classes
+    have the same map. One forward pass.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -240,18 +244,18 @@ def eigen_cam(
         return torch.where(along < 0, -result, result).unflatten(1, maps.shape[2:])
 
 
-def _light(model: nn.Module, x: Tensor) -> nn.Module:
+def _folded_model(model: nn.Module, x: Tensor) -> nn.Module:
     """Return a quicker network that gives what ``model`` gives, or the model itself."""
     with as_called(x.device):
         return folded(model, quick(x[:1]), model(x[:1].clone()), turn=fast_layout())
 
 
-def _scores_of_nothing(model: nn.Module, x: Tensor, question: Any) -> Tensor:
-    """Return the score of an empty picture for the question about each picture, [N]."""
+def _scores_of_nothing(model: nn.Module, x: Tensor, settled_target: Any) -> Tensor:
+    """Return the score of a picture of zeros for each picture's settled target, [N]."""
     empty = torch.zeros_like(x[:1])
-    if callable(question):
-        return scores_of(model, empty, question).expand(len(x))
-    return score(run(model, empty).expand(len(x), -1), question)
+    if callable(settled_target):
+        return scores_of(model, empty, settled_target).expand(len(x))
+    return score(run(model, empty).expand(len(x), -1), settled_target)
 
 
 def _zero_to_one(maps: Tensor) -> Tensor:
@@ -266,12 +270,12 @@ def _cells(arrange: AsMaps, output: Tensor) -> Tensor:
     return arrange(numbers).flatten(2)[0].long().to(output.device)
 
 
-def _behind(model: nn.Module, module: nn.Module, x: Tensor, output: Tensor, question: Any, answer: Any):
+def _behind(model: nn.Module, module: nn.Module, x: Tensor, output: Tensor, settled_target: Any, answer: Any):
     """Return the network behind a layer, what by-passes the layer, and the scores [N] that the two give.
 
     The short way is compared with the model's own scores; where it is wrong, the safe way is taken.
     """
-    own = score(answer, question, len(x))
+    own = score(answer, settled_target, len(x))
     for follow in (True, False):
         with as_called(x.device):
             trunk, head = split_at(model, module, follow=follow)
@@ -279,15 +283,16 @@ def _behind(model: nn.Module, module: nn.Module, x: Tensor, output: Tensor, ques
 
         def behind(maps: Tensor, *carried: Tensor, head=head) -> Any:
             with as_called(maps.device):
-                return read(head(maps, *carried), len(maps), question)
+                return read(head(maps, *carried), len(maps), settled_target)
 
-        y = score(behind(output, *carried), question, len(x))
+        y = score(behind(output, *carried), settled_target, len(x))
         if torch.allclose(y, own, 1e-3, 1e-4 * own.abs().max().item()):
             break
     return behind, carried, y
 
 
 def _check_scores(y: Tensor, answer: Any, x: Tensor) -> None:
+    """Raise ValueError if one of the scores ``y`` [N] is negative or near zero, compared with the largest logit."""
     size = wide(answer).abs().flatten(1).amax(1) if isinstance(answer, Tensor) and answer.dim() > 1 else y.abs()
     if (bad := y <= 1e-3 * size).any():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Explanations by trying: change the input, run the network again, and see what becomes of the score.
+"""Explanations by perturbation: change the input, run the network again, and measure how the score changes.
 
 Each is a loop over **rows**: a row is one changed picture, and a chunk of rows goes through the network at once. Sums
 are kept in float32 also where the network works in half precision.
@@ -13,14 +13,14 @@ from torch import Tensor, einsum, nn
 
 from helpers.attribution._common import (
     Target,
+    baseline_like,
     check_pictures,
     explaining,
-    filled,
     kind,
     of_rows,
     run,
+    scores_and_target_on_whole,
     scores_of,
-    uncovered,
     warn_if_rounded_away,
 )
 from helpers.attribution.progress import in_chunks
@@ -38,7 +38,7 @@ def occluded_logits(
     baseline: float | Tensor = 0.0,
     chunk: int | None = None,
 ) -> Tensor:
-    r"""Return what the network says while a patch covers part of the picture: each place of the patch, every class.
+    r"""Return the logits while a patch covers part of the picture, for each place of the patch and each class.
 
     .. math:: y(x_p), \quad x_p = b \text{ under the patch at place } p, \text{ and } x \text{ elsewhere}
 
@@ -75,7 +75,7 @@ def occluded_logits(
     """
     with explaining(model), torch.no_grad():
         x = check_pictures(x, model)
-        windows, plain = _windows(x, patch, stride), filled(baseline, x)
+        windows, plain = _windows(x, patch, stride), baseline_like(baseline, x)
         logits = [run(model, covered) for _, _, covered in _covered(x, plain, windows, chunk)]
         return torch.cat(logits).view(len(x), *map(len, windows), -1)
 
@@ -130,11 +130,11 @@ def occlusion(
     """
     with explaining(model), torch.no_grad():
         x = check_pictures(x, model)
-        windows, plain = _windows(x, patch, stride), filled(baseline, x)
-        before, question = uncovered(model, x, target, chunk)
+        windows, plain = _windows(x, patch, stride), baseline_like(baseline, x)
+        before, settled_target = scores_and_target_on_whole(model, x, target, chunk)
         fall = before[:, None].repeat(1, math.prod(map(len, windows)))
         for picture, place, covered in _covered(x, plain, windows, chunk):
-            fall[picture, place] -= scores_of(model, covered, of_rows(question, picture))
+            fall[picture, place] -= scores_of(model, covered, of_rows(settled_target, picture))
         warn_if_rounded_away(model, fall, before)
         fall = fall.unflatten(1, [len(lines) for lines in windows])
         return _spread(fall, windows) / _spread(torch.ones_like(fall[:1]), windows)
@@ -152,7 +152,7 @@ def rise(
     chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""Return the scores of randomly masked pictures, gathered where the masks let the picture through (RISE).
+    r"""Return RISE (Petsiuk et al., 2018): for each pixel, how the score changes with random masks that show it.
 
     .. math:: M = \frac{1}{n p (1 - p)} \sum_{i=1}^{n} \big(y_c(x \odot m_i) - \bar y\big) (m_i - p),
               \quad \bar y = \frac{1}{n} \sum_i y_c(x \odot m_i)
@@ -160,8 +160,8 @@ def rise(
     A mask m is a coarse grid whose cells are 1 with probability p = ``keep`` and else 0, shifted at random and
     enlarged with soft edges. From n masks, Petsiuk, Das and Saenko (2018) take ``1/(n p) sum y_c(x m) m``
     (``centred=False``). This adds the mean score to every place, and noise in proportion; the centred formula has no
-    such constant. Had the masks hard edges, it would estimate the score with a place shown less the score with
-    it hidden; soft edges make it smaller.
+    such constant. With hard-edged masks it would estimate the mean score with a place shown, less the mean
+    score with it hidden; soft edges make the values smaller.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -198,22 +198,23 @@ def rise(
     _check_masks(samples, cells, keep)
     with explaining(model), torch.no_grad():
         x = check_pictures(x, model)
-        before, question = uncovered(model, x, target, chunk)
+        before, settled_target = scores_and_target_on_whole(model, x, target, chunk)
         grids, shifts = _grids(samples, cells, keep, x.dim() - 2, generator)
+        # Taking the whole picture's score off first keeps the sums small; it cancels in the centred formula
         start, middle = (before, keep) if centred else (torch.zeros_like(before), 0.0)
-        gathered, light = before.new_zeros(2, len(x), *x.shape[2:])  # sums of (y - start) (m - p), and of (m - p)
+        gathered, mask_sum = before.new_zeros(2, len(x), *x.shape[2:])  # sums of (y - start) (m - p), and of (m - p)
         change = torch.zeros_like(before)
         for rows in in_chunks(samples * len(x), chunk, "RISE", x):
             picture, drawn = (rows % len(x)).to(x.device), rows // len(x)
             masks = _enlarged(grids[drawn].to(before), shifts[drawn].to(before), x.shape[2:])
             masked = (x[picture] * masks[:, None]).to(x.dtype)
-            scores = scores_of(model, masked, of_rows(question, picture)) - start[picture]
+            scores = scores_of(model, masked, of_rows(settled_target, picture)) - start[picture]
             change.index_add_(0, picture, scores)
-            light.index_add_(0, picture, masks - middle)
+            mask_sum.index_add_(0, picture, masks - middle)
             gathered.index_add_(0, picture, einsum("r,r...->r...", scores, masks - middle))
         if not centred:
             return gathered / (samples * keep)
-        return (gathered - einsum("n,n...->n...", change / samples, light)) / (samples * keep * (1 - keep))
+        return (gathered - einsum("n,n...->n...", change / samples, mask_sum)) / (samples * keep * (1 - keep))
 
 
 def _windows(x: Tensor, patch: Sides, stride: Sides | None) -> Windows:

@@ -1,4 +1,4 @@
-"""Gradients at many versions of a picture: with noise (SmoothGrad, VarGrad), or on the way from a baseline (IG).
+"""Gradients at many versions of a picture: with noise (SmoothGrad, VarGrad), or between a baseline and it (IG).
 
 Each is a loop over **rows**: row r is version r // N of picture r % N, and a chunk of rows goes through the network at
 once. Sums are kept in float32 also where the network works in half precision.
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from helpers.attribution._common import (
     Target,
+    baseline_like,
     check_count,
     check_pictures,
     explaining,
-    filled,
     kind,
     of_rows,
-    settled,
+    settle_on_whole,
     which,
     wide,
 )
@@ -41,8 +41,8 @@ def smooth_grad(
 
     .. math:: M = \frac{1}{n} \sum_{i=1}^{n} \frac{\partial y_c}{\partial x}(x + \sigma \epsilon_i)
 
-    with normal noise :math:`\epsilon_i` and :math:`\sigma` = ``level`` (max x - min x). The question is settled on the
-    picture itself and asked of all its copies.
+    with normal noise :math:`\epsilon_i` and :math:`\sigma` = ``level`` (max x - min x). Where ``target`` is
+    ``None``, the class is chosen once, on the picture without noise, and is the same for all copies.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -79,12 +79,12 @@ def smooth_grad(
     with explaining(model):
         x = check_pictures(x, model)
         spread, noise = spread_of(x, level), noise_like(x, generator)
-        question = settled(model, x, target, chunk)
+        settled_target = settle_on_whole(model, x, target, chunk)
         total = torch.zeros_like(wide(x))
         for rows in in_chunks(samples * len(x), chunk, "SmoothGrad", x):
             picture = (rows % len(x)).to(x.device)
             noisy = x[picture] + spread[picture] * noise(rows // len(x))
-            slopes = one_pass(model, noisy, of_rows(question, picture))
+            slopes = one_pass(model, noisy, of_rows(settled_target, picture))
             total.index_add_(0, picture, wide(slopes))
         return check_alive(total / samples)
 
@@ -104,9 +104,9 @@ def var_grad(
     .. math:: M = \frac{1}{n} \sum_i g_i^2 - \left(\frac{1}{n} \sum_i g_i\right)^2,
               \quad g_i = \frac{\partial y_c}{\partial x}(x + \sigma \epsilon_i)
 
-    with normal noise :math:`\epsilon_i` and :math:`\sigma` = ``level`` (max x - min x). It says where the slope is
-    unsteady, and is zero where the network is linear. It has no sign. Divided by the number of samples, not by
-    one less.
+    with normal noise :math:`\epsilon_i` and :math:`\sigma` = ``level`` (max x - min x). It is large where the
+    gradient changes most from copy to copy, and zero where the network is linear. It has no sign. The sum is divided
+    by n, not by n - 1.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -146,12 +146,12 @@ def var_grad(
     with explaining(model):
         x = check_pictures(x, model)
         spread, noise = spread_of(x, level), noise_like(x, generator)
-        question = settled(model, x, target, chunk)
+        settled_target = settle_on_whole(model, x, target, chunk)
         first, total, squares = (torch.zeros_like(wide(x)) for _ in range(3))
         for rows in in_chunks(samples * len(x), chunk, "VarGrad", x):
             picture, start = (rows % len(x)).to(x.device), (rows < len(x)).to(x.device)
             noisy = x[picture] + spread[picture] * noise(rows // len(x))
-            slopes = wide(one_pass(model, noisy, of_rows(question, picture)))
+            slopes = wide(one_pass(model, noisy, of_rows(settled_target, picture)))
             first[picture[start]] = slopes[start]
             slopes = slopes - first[picture]  # else a small variance drowns in the rounding of large squares
             total.index_add_(0, picture, slopes)
@@ -169,13 +169,14 @@ def integrated_gradients(
     steps: int = 50,
     chunk: int | None = None,
 ) -> Tensor:
-    r"""Return integrated gradients (Sundararajan et al., 2017): how much each value adds on the way from a baseline.
+    r"""Return integrated gradients (Sundararajan et al., 2017): how much each value adds between a baseline and x.
 
     .. math:: M = (x - x') \odot \int_0^1 \frac{\partial y_c}{\partial x}(x' + \alpha (x - x')) \, d\alpha
                 \approx (x - x') \odot \sum_k w_k \frac{\partial y_c}{\partial x}(x' + \alpha_k (x - x'))
 
-    with the points :math:`\alpha_k` and weights :math:`w_k` of Gauss-Legendre quadrature. Summed up it is
-    ``y_c(x) - y_c(x')``, as closely as ``steps`` allows: print both. Values equal to the baseline get nothing.
+    with the points :math:`\alpha_k` and weights :math:`w_k` of Gauss-Legendre quadrature. The values of M
+    add up to ``y_c(x) - y_c(x')`` (completeness), up to an error that falls with more ``steps``: compare the two.
+    Where x equals the baseline the result is zero.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -213,24 +214,24 @@ def integrated_gradients(
     check_count("steps", steps)
     with explaining(model):
         x = check_pictures(x, model)
-        start = filled(baseline, x)
-        check_way(x, start)
-        question = settled(model, x, target, chunk)
+        start = baseline_like(baseline, x)
+        check_baseline_differs(x, start)
+        settled_target = settle_on_whole(model, x, target, chunk)
         way, total = x - start, torch.zeros_like(wide(x))
         alpha, weight = (values.to(total).view(-1, *[1] * (x.dim() - 1)) for values in gauss_legendre(steps))
         for rows in in_chunks(steps * len(x), chunk, "Integrated gradients", x):
             step, picture = (rows // len(x)).to(x.device), (rows % len(x)).to(x.device)
             between = (start[picture] + alpha[step] * way[picture]).to(x.dtype)
-            slopes = one_pass(model, between, of_rows(question, picture))
+            slopes = one_pass(model, between, of_rows(settled_target, picture))
             total.index_add_(0, picture, weight[step] * slopes)
         return way * check_alive(total)
 
 
-def check_way(x: Tensor, start: Tensor) -> None:
+def check_baseline_differs(x: Tensor, start: Tensor) -> None:
     """Raise ValueError where a picture equals its baseline, both [N, C, H, W]."""
     if (same := (start == x).flatten(1).all(1)).any():
         raise ValueError(
-            f"{which(same, x)} equals its baseline, so no way leads from one to the other: give another baseline."
+            f"{which(same, x)} equals its baseline, which makes all integrated gradients zero: give another."
         )
 
 
@@ -259,7 +260,7 @@ def spread_of(x: Tensor, level: float) -> Tensor:
 
 
 def noise_like(x: Tensor, generator: torch.Generator | None) -> Callable[[Tensor], Tensor]:
-    """Return the function from sample numbers [rows], never falling, to normal noise [rows, C, H, W].
+    """Return a function that gives normal noise [rows, C, H, W] for sample numbers [rows] in ascending order.
 
     One sample is drawn at a time and in float32, so that chunk, batch, device and precision change nothing.
 

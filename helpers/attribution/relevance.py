@@ -1,15 +1,15 @@
-r"""Layer-wise relevance propagation (Bach et al., 2015): a score is handed back, layer by layer, to its origins.
+r"""Layer-wise relevance propagation (Bach et al., 2015): the score is distributed layer by layer back to the inputs.
 
-The page has three parts, to be read from top to bottom.
+This module has three parts, to be read from top to bottom.
 
 1. `hand_back` takes one layer back: from the relevance of its outputs to the relevance of its inputs.
 2. The rules say which weights the layer has on the way back. Each is a formula of a paper, in the lines of the formula.
 3. `lrp` walks through a whole network. It uses one fact: if the relevance of a unit is written as its output times a
    factor, :math:`R_k = z_k g_k`, then :math:`R_j = a_j \sum_k w_{jk} R_k / z_k = a_j \sum_k w_{jk} g_k`. So the
-   factors travel as gradients do. A ReLU lets the factor through, max-pooling gives it to the winner, averages and
-   concatenations pass it on, and in a sum of two branches (:math:`R_s = s g`, :math:`R_f = f g`) each branch gets what
-   it has added. PyTorch's backward pass does all of this already. Only convolutions and linear layers need a rule, and
-   `_Walk` meets each of them when the network calls it.
+   factors travel as gradients do. A ReLU lets the factor through, max-pooling gives it to the maximum, averages and
+   concatenations pass it on, and in a sum of two branches (:math:`R_s = s g`, :math:`R_f = f g`) each branch gets
+   relevance in proportion to what it has added. PyTorch's backward pass does all of this already. Only convolutions and
+   linear layers need a rule, and `_Walk` meets each of them when the network calls it.
 """
 
 from collections.abc import Callable, Iterator
@@ -158,12 +158,14 @@ def epsilon_rule(layer: Layer, a: Tensor, z: Tensor, R: Tensor, epsilon: float) 
 
 
 def gamma_rule(layer: Layer, a: Tensor, z: Tensor, R: Tensor, epsilon: float, *, gamma: float) -> Tensor:
-    r"""Return the factors of LRP-gamma (Montavon et al., 2019): what pulls in the output's direction counts for more.
+    r"""Return the factors of LRP-gamma (Montavon et al., 2019): parts with the sign of the output count for more.
 
     .. math:: R_j = \sum_k \frac{a_j w_{jk} + \gamma (a_j w_{jk})^+}{\sum_i a_i w_{ik} + \gamma (a_i w_{ik})^+} R_k
               \quad (z_k > 0)
 
-    Where :math:`z_k < 0`, the negative parts :math:`(a_j w_{jk})^-` take the place of the positive ones.
+    Where :math:`z_k < 0`, the negative parts :math:`(a_j w_{jk})^-` take the place of the positive ones. The paper has
+    inputs that are not negative, for which :math:`(a_j w_{jk})^+ = a_j w_{jk}^+`, and the first case only. A bias is
+    one more part of the denominator, changed in the same way.
 
     Args:
         layer: as the network called it.
@@ -195,7 +197,7 @@ def gamma_rule(layer: Layer, a: Tensor, z: Tensor, R: Tensor, epsilon: float, *,
 
 
 def alpha_beta_rule(layer: Layer, a: Tensor, z: Tensor, R: Tensor, epsilon: float, *, alpha: float) -> Tensor:
-    r"""Return the factors of LRP-alpha-beta (Bach et al., 2015): what raised an output and what lowered it, apart.
+    r"""Return the factors of LRP-alpha-beta (Bach et al., 2015): positive and negative parts weighted apart.
 
     .. math:: R_j = \sum_k \Big( \alpha \frac{(a_j w_{jk})^+}{\sum_i (a_i w_{ik})^+}
               - \beta \frac{(a_j w_{jk})^-}{\sum_i (a_i w_{ik})^-} \Big) R_k, \quad \alpha - \beta = 1
@@ -233,7 +235,7 @@ def z_box_rule(
 ) -> tuple[Tensor, ...]:
     r"""Return the factors of z^B, a rule for the layer that takes the picture (Montavon et al., 2017).
 
-    It counts from the pixel that would have been worst for the output: the lowest, :math:`l`, where the weight is
+    It measures each pixel from the value that makes the output smallest: the lowest, :math:`l`, where the weight is
     positive, and the highest, :math:`h`, where it is negative. So no part is negative.
 
     .. math:: R_j = \sum_k \frac{x_j w_{jk} - l_j w_{jk}^+ - h_j w_{jk}^-}
@@ -289,8 +291,8 @@ def lrp(
 
     .. math:: R_j = \sum_k \frac{a_j w_{jk}}{z_k + \epsilon \, \mathrm{sign} \, z_k} R_k
 
-    is the epsilon rule; the others change the weights above and below the line, see `gamma_rule`, `alpha_beta_rule` and
-    `z_box_rule`. The propagation starts from the score. The relevance of each layer adds up to the score, less what
+    is the epsilon rule; the others change the weights in numerator and denominator, see `gamma_rule`, `alpha_beta_rule`
+    and `z_box_rule`. The propagation starts from the score. The relevance of each layer adds up to the score, less what
     the biases behind it keep. A BatchNorm counts as part of the layer before it. The branches of a residual block get
     relevance in proportion to what each adds. Costs one forward and one backward pass under ``"epsilon"``, and up to
     three of each under the other rules.
@@ -303,11 +305,11 @@ def lrp(
         x: pictures [N, C, H, W], or texts [N, C, L], float32 or float64, in the units that the network takes.
         target: which score to explain: ``None`` for each picture's top class, a class number, one class number for
             each picture [N], or a linear function of the logits that returns [N].
-        rule: of convolutions and linear layers: ``"epsilon"``, ``"gamma"`` (favours what pulls in the output's
-            direction; Montavon et al., 2019) or ``"alpha_beta"`` (what raised and what lowered the output, apart).
+        rule: of convolutions and linear layers: ``"epsilon"``, ``"gamma"`` (favours parts with the sign of the
+            output; Montavon et al., 2019) or ``"alpha_beta"`` (weights positive and negative parts apart).
         dense: another rule for the linear layers.
-        first: another rule for the layer that takes the picture; here also ``"z_box"``, which counts from the ends
-            of the range of pixels (z^B; Montavon et al., 2017) and needs ``bounds``.
+        first: another rule for the layer that takes the picture; here also ``"z_box"``, which measures pixels
+            from the ends of their range (z^B; Montavon et al., 2017) and needs ``bounds``.
         bounds: the lowest and the highest value of a pixel, in the units of ``x``: numbers, or tensors that
             broadcast to ``x``.
         layer: module of the model, or its name, whose output's relevance is wanted; ``None`` for the input.
@@ -324,24 +326,29 @@ def lrp(
             exist; half precision; relevance and biases that do not make up the score.
         TypeError: pictures or target of another kind.
 
-    >>> import torch
-    >>> from helpers import attribution
-    >>> _ = torch.manual_seed(0)
-    >>> net = torch.nn.Sequential(
-    ...     torch.nn.Conv2d(3, 4, 3, bias=False), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(36, 5, False)
-    ... )
-    >>> x = torch.rand(2, 3, 5, 5)
-    >>> relevance = attribution.lrp(net, x, target=1)
-    >>> relevance.shape
-    torch.Size([2, 3, 5, 5])
-    >>> torch.allclose(relevance.sum((1, 2, 3)), net(x)[:, 1], atol=1e-3)  # no bias keeps a share
-    True
+    Source:
+        Bach, Binder, Montavon, Klauschen, Mueller and Samek, "On Pixel-Wise Explanations for Non-Linear Classifier
+        Decisions by Layer-Wise Relevance Propagation", 2015.
+
+    Example:
+        >>> import torch
+        >>> from helpers import attribution
+        >>> _ = torch.manual_seed(0)
+        >>> net = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 4, 3, bias=False), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(36, 5, False)
+        ... )
+        >>> x = torch.rand(2, 3, 5, 5)
+        >>> relevance = attribution.lrp(net, x, target=1)
+        >>> relevance.shape
+        torch.Size([2, 3, 5, 5])
+        >>> torch.allclose(relevance.sum((1, 2, 3)), net(x)[:, 1], atol=1e-3)  # no bias keeps a share
+        True
     """
     rules = _rules(rule, dense, first, bounds, epsilon, gamma, alpha)
     watched = nullcontext() if layer is None else capture(find_layer(model, layer))
     with without_autocast(x), explaining(model):
         x = _exact(check_pictures(x, model)).requires_grad_()
-        picture = (x, *_edges(x, bounds)) if bounds else (x,)
+        picture = (x, *_bounds_as_pictures(x, bounds)) if bounds else (x,)
         with _Walk(picture, rules, epsilon) as walk, watched as record:
             scores = score(run(model, x), target)
             walk.check_end(scores)
@@ -355,7 +362,7 @@ def lrp(
     relevance = sum(part.detach() * c for part, c in zip(asked, factors, strict=True))
     _check_alive(relevance)
     if record is None:
-        walk.books.check(scores.detach(), relevance)
+        walk.conservation.check(scores.detach(), relevance)
     return relevance
 
 
@@ -395,7 +402,7 @@ def _exact(x: Tensor) -> Tensor:
     return x
 
 
-def _edges(x: Tensor, bounds: tuple[float | Tensor, float | Tensor]) -> list[Tensor]:
+def _bounds_as_pictures(x: Tensor, bounds: tuple[float | Tensor, float | Tensor]) -> list[Tensor]:
     """Return the lowest and the highest picture, in the shape of ``x``, after checking that ``x`` lies between."""
     low, high = (torch.as_tensor(bound, dtype=x.dtype, device=x.device).expand_as(x).clone() for bound in bounds)
     slack = 1e-4 * (high - low)
@@ -434,8 +441,11 @@ _QUOTIENTS = {"div", "div_", "__truediv__", "__itruediv__"}
 
 
 @dataclass
-class _Books:
-    """What biases, constants and epsilons kept; and how much was moved, which limits how exact the sums can be."""
+class _Conservation:
+    """The conservation check: relevance that biases, constants and epsilons kept, and how much was passed on.
+
+    The sum of what was passed on, without signs, bounds the rounding error that the check allows.
+    """
 
     kept: list[Tensor] = field(default_factory=list)
     moved: list[Tensor] = field(default_factory=list)
@@ -459,16 +469,18 @@ class _Books:
             )
 
 
-class _Divided(autograd.Function):
-    """Forward: ``value``, which is made of z. Backward: the factor R / (z + epsilon sign z), for PyTorch to go on with.
+class _EpsilonBackward(autograd.Function):
+    """Forward: ``value``, which is made of z. Backward: the factor R / (z + epsilon sign z), passed on by PyTorch.
 
     With value = z, the output of a linear layer, this is the epsilon rule, and costs no second run of the layer.
     """
 
     @staticmethod
-    def forward(ctx, z: Tensor, value: Tensor, bias: Tensor | None, epsilon: float, books: _Books) -> Tensor:
+    def forward(
+        ctx, z: Tensor, value: Tensor, bias: Tensor | None, epsilon: float, conservation: _Conservation
+    ) -> Tensor:
         ctx.save_for_backward(z, value)
-        ctx.bias, ctx.epsilon, ctx.books = bias, epsilon, books
+        ctx.bias, ctx.epsilon, ctx.conservation = bias, epsilon, conservation
         return value.clone()
 
     @staticmethod
@@ -476,17 +488,19 @@ class _Divided(autograd.Function):
         z, value = ctx.saved_tensors
         R = g * value
         s = R / _away_from_zero(z, ctx.epsilon)
-        ctx.books.note(R, passed=(s * (z if ctx.bias is None else z - ctx.bias)).sum())
+        ctx.conservation.note(R, passed=(s * (z if ctx.bias is None else z - ctx.bias)).sum())
         return s, None, None, None, None
 
 
-class _Ruled(autograd.Function):
+class _RuleBackward(autograd.Function):
     """Forward: z, the output of a layer for its inputs. Backward: the factors that a rule gives to the inputs."""
 
     @staticmethod
-    def forward(ctx, z: Tensor, layer: Layer, rule: Rule, epsilon: float, books: _Books, *inputs: Tensor) -> Tensor:
+    def forward(
+        ctx, z: Tensor, layer: Layer, rule: Rule, epsilon: float, conservation: _Conservation, *inputs: Tensor
+    ) -> Tensor:
         ctx.save_for_backward(z, *inputs)
-        ctx.layer, ctx.rule, ctx.epsilon, ctx.books = layer, rule, epsilon, books
+        ctx.layer, ctx.rule, ctx.epsilon, ctx.conservation = layer, rule, epsilon, conservation
         return z.clone()
 
     @staticmethod
@@ -495,13 +509,13 @@ class _Ruled(autograd.Function):
         R = g * z
         factors = ctx.rule(ctx.layer, *inputs, z, R, ctx.epsilon)
         factors = factors if isinstance(factors, tuple) else (factors,)
-        ctx.books.note(R, passed=sum((a * c).sum() for a, c in zip(inputs, factors, strict=True)))
+        ctx.conservation.note(R, passed=sum((a * c).sum() for a, c in zip(inputs, factors, strict=True)))
         return None, None, None, None, None, *factors
 
 
 @dataclass
 class _Called:
-    """How a tensor came about: a layer gave z for its inputs, and a BatchNorm that follows may be merged with it."""
+    """The call that made a tensor: a layer gave z for its inputs. A BatchNorm that follows may be merged with it."""
 
     layer: Layer
     rule: Rule
@@ -512,9 +526,9 @@ class _Called:
 
 @dataclass
 class _Note:
-    """What the walk writes on each tensor that depends on the picture: that it was seen, and what it is."""
+    """What `_Walk` attaches to each tensor that depends on the picture, as proof that it saw the call that made it."""
 
-    edges: tuple[Tensor, ...] | None = None  # of the picture, and what flattening and its like made of it
+    edges: tuple[Tensor, ...] | None = None  # lowest and highest picture, reshaped in the same way as the picture
     called: _Called | None = None
 
 
@@ -527,12 +541,12 @@ class _Walk(TorchFunctionMode):
 
     def __init__(self, picture: tuple[Tensor, ...], rules: dict[str, Rule], epsilon: float) -> None:
         super().__init__()
-        self.rules, self.epsilon, self.books = rules, epsilon, _Books()
+        self.rules, self.epsilon, self.conservation = rules, epsilon, _Conservation()
         self.met_first = "first" not in rules
         picture[0].note = _Note(edges=picture[1:])
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        """Give layers their rule, let pass what passes relevance on by itself, refuse the rest."""
+        """Give layers their rule, leave calls whose gradient is right for relevance, and refuse the rest."""
         kwargs, name = kwargs or {}, getattr(func, "__name__", str(func))
         given = [tensor for tensor in _tensors((args, kwargs)) if self.check_seen(tensor)]
         if not given:
@@ -563,7 +577,7 @@ class _Walk(TorchFunctionMode):
             edges = tuple(func(*_exchanged(args, given[0], edge), **kwargs) for edge in edges)
         if constant is not None:
             for part in (result, *(edges or ())):
-                part.register_hook(lambda g: self.books.note(g * constant, passed=0.0))
+                part.register_hook(lambda g: self.conservation.note(g * constant, passed=0.0))
         for tensor in _tensors(result):
             tensor.note = _Note(edges, before.called if name == "clone" else None)  # a clone is made to watch a layer
         return result
@@ -599,7 +613,7 @@ class _Walk(TorchFunctionMode):
         inputs = (input, *edges) if rule is z_box_rule else (input,)
         weight, bias = weight.detach(), None if bias is None else bias.detach()
         layer = Layer(lambda a, w, b: func(a, w, b, *args, **kwargs), weight, bias)
-        result = self._ruled(z, layer, rule, inputs)
+        result = self._with_rule(z, layer, rule, inputs)
         result.note = _Note(called=_Called(layer, rule, inputs, z, result._version))
         return result
 
@@ -614,27 +628,29 @@ class _Walk(TorchFunctionMode):
         called = input.note.called
         if called is not None and called.version == input._version:
             z = func(called.z, running_mean, running_var, weight, bias, eps=eps)
-            result = self._ruled(z, called.layer.merged_with(scale, shift), called.rule, called.inputs)
+            result = self._with_rule(z, called.layer.merged_with(scale, shift), called.rule, called.inputs)
         else:
             z = func(input, running_mean, running_var, weight, bias, eps=eps)
-            result = self._divided(z, bias=shift.view(-1, *[1] * (input.dim() - 2)))
+            result = self._with_epsilon_rule(z, bias=shift.view(-1, *[1] * (input.dim() - 2)))
         result.note = _Note()
         return result
 
-    def _ruled(self, z: Tensor, layer: Layer, rule: Rule, inputs: tuple[Tensor, ...]) -> Tensor:
+    def _with_rule(self, z: Tensor, layer: Layer, rule: Rule, inputs: tuple[Tensor, ...]) -> Tensor:
         if rule is epsilon_rule:  # the same numbers without running the layer again
             bias = layer.bias
-            return self._divided(z, bias=None if bias is None else bias.view(-1, *[1] * (layer.weight.dim() - 2)))
-        return _Ruled.apply(z.detach(), layer, rule, self.epsilon, self.books, *inputs)
+            return self._with_epsilon_rule(
+                z, bias=None if bias is None else bias.view(-1, *[1] * (layer.weight.dim() - 2))
+            )
+        return _RuleBackward.apply(z.detach(), layer, rule, self.epsilon, self.conservation, *inputs)
 
     def _relu6(self, z: Tensor, ceiling: float) -> Tensor:
         """At its ceiling a ReLU6 has no slope, but still passes all of its relevance on."""
-        result = self._divided(z, value=z.detach().clamp(0, ceiling))
+        result = self._with_epsilon_rule(z, value=z.detach().clamp(0, ceiling))
         result.note = _Note()
         return result
 
-    def _divided(self, z: Tensor, value: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        return _Divided.apply(z, z.detach() if value is None else value, bias, self.epsilon, self.books)
+    def _with_epsilon_rule(self, z: Tensor, value: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        return _EpsilonBackward.apply(z, z.detach() if value is None else value, bias, self.epsilon, self.conservation)
 
 
 def _tensors(values: object) -> Iterator[Tensor]:

@@ -1,10 +1,10 @@
-"""Grades for explanations: against the truth, beside blind baselines, and against the network itself.
+"""Scores for explanations: against masks, beside baselines without the network, and by experiments on it.
 
 Maps are float [N, H, W] in the size of the picture (``pixel_map`` and ``upsample`` of :mod:`helpers.attribution` make
-them), masks bool [N, H, W]; every grade is one number for each picture, [N]. A map that a grade says nothing about gets
-NaN, never a number and never silence: :func:`interval` refuses NaN, :func:`constant` finds the maps that say nothing.
-What runs the network keeps the contract of the attribution methods: the model is left as it was, targets are settled
-once on the whole picture, ``chunk`` bounds the memory, and a batch is its pictures one by one.
+them), masks bool [N, H, W]; every score is one number for each picture, [N]. Where a score is not defined for a map it
+is NaN: :func:`interval` refuses NaN, and :func:`constant` finds the maps that have one value everywhere. What runs the
+network keeps the rules of the attribution methods: the model is left as it was, the class is chosen once, on the
+unchanged picture, ``chunk`` bounds the memory, and a batch is its pictures one by one.
 
 :func:`explain` makes the maps of any method of the course by its name, :func:`score_maps` scores them where the truth
 is known, :func:`score_table` puts many methods into one table.

@@ -1,7 +1,7 @@
-"""Maps that know nothing of the network: what an explanation must beat before its grade means anything.
+"""Maps made without the network: an explanation must score higher before its score means anything.
 
-For pictures [N, C, H, W] they are [N, H, W], for texts [N, C, L] they are [N, L]. No network says here which it is: one
-picture [C, H, W] that lacks its batch dimension counts as C texts.
+For pictures [N, C, H, W] they are [N, H, W], for texts [N, C, L] they are [N, L]. As no network tells them apart here,
+one picture [C, H, W] that lacks its batch dimension counts as C texts.
 """
 
 import torch
@@ -36,10 +36,10 @@ def random_maps(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 
 def centred_gaussian(x: Tensor, width: float = 0.25) -> Tensor:
-    """Return a bell in the middle of each picture, [N, H, W]: photographers put the object there.
+    """Return a Gaussian in the middle of each picture, [N, H, W], where photographs often have their object.
 
     Args:
-        x: pictures [N, C, H, W], or texts, whose middle has no such claim.
+        x: pictures [N, C, H, W], or texts, whose middle has no such meaning.
         width: standard deviation, as a share of the picture's height and of its width, or of the text's length.
 
     Returns:
@@ -57,7 +57,7 @@ def centred_gaussian(x: Tensor, width: float = 0.25) -> Tensor:
     x = wide(check_kind(x, kind(x)))  # half precision cannot count more than some hundred pixels
     if not 0 < width < float("inf"):
         raise ValueError(
-            f"width is {width}; give the bell's standard deviation as a share of the picture, such as 0.25."
+            f"width is {width}; give the Gaussian's standard deviation as a share of the picture, such as 0.25."
         )
     from_middle = [(torch.arange(side).to(x) + 0.5) / side - 0.5 for side in x.shape[2:]]
     squares = sum(part.square() for part in torch.meshgrid(from_middle, indexing="ij"))

@@ -1,12 +1,22 @@
-"""What small disturbances do: does an explanation foretell the score's change, and does it keep still itself?"""
+"""Small disturbances: does an explanation predict the score's change (infidelity), and how far does it move itself?"""
 
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from helpers.attribution._common import Target, check_pictures, explaining, filled, of_rows, run, score, settle, wide
-from helpers.attribution.occlusion import uncovered
+from helpers.attribution._common import (
+    Target,
+    baseline_like,
+    check_pictures,
+    explaining,
+    of_rows,
+    run,
+    score,
+    scores_and_target_on_whole,
+    settle,
+    wide,
+)
 from helpers.attribution.progress import in_chunks
 
 Perturb = Callable[[Tensor, torch.Generator], tuple[Tensor, Tensor]]  # -> what meets the attribution; the new pictures
@@ -51,7 +61,7 @@ def noise(level: float = 0.1) -> Perturb:
 
 
 def squares(side: int, *, baseline: float | Tensor = 0.0, multiplied: bool = False) -> Perturb:
-    """Return a disturbance for :func:`infidelity`: a square at random, the same for all pictures, is the baseline.
+    """Return a disturbance for :func:`infidelity`: a square at a random place, the same in all, is the baseline.
 
     Squares may reach over the edge, so that every pixel is covered equally often.
 
@@ -79,7 +89,7 @@ def squares(side: int, *, baseline: float | Tensor = 0.0, multiplied: bool = Fal
         raise ValueError(f"side is {side!r}; give whole pixels, 1 or more.")
 
     def perturb(x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        plain, lines = filled(baseline, x), []
+        plain, lines = baseline_like(baseline, x), []
         for length in x.shape[2:]:
             first = int(torch.randint(1 - side, length, (), generator=generator))
             pixel = torch.arange(length, device=x.device)
@@ -102,7 +112,7 @@ def infidelity(
     chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""Return how badly an attribution foretells what disturbances do to the score (Yeh et al., 2019): less is better.
+    r"""Return how badly an attribution predicts what disturbances do to the score (Yeh et al., 2019): less is better.
 
     .. math:: \mathrm{mean}_I \big( I \cdot a - (f(x) - f(x - I)) \big)^2
 
@@ -118,7 +128,7 @@ def infidelity(
             give what else is to be multiplied with the attribution. :func:`noise` unless given, or :func:`squares`.
         samples: how many disturbances; each costs every picture a forward pass.
         normalise: give each attribution the scale that suits it best, found on the same disturbances. Without it,
-            methods of different units cannot be compared. An attribution of zeros foretells nothing at any scale.
+            methods of different units cannot be compared. An attribution of zeros predicts nothing at any scale.
         chunk: how many disturbed pictures go through the network at once; as many as are fast unless given.
         generator: source of the disturbances, on the CPU; a fresh one with seed 0 unless given.
 
@@ -132,7 +142,7 @@ def infidelity(
     >>> from helpers import attribution, evaluation
     >>> net, x = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5)), torch.rand(2, 3, 4, 4)
     >>> slopes = attribution.gradient(net, x, target=1)
-    >>> evaluation.infidelity(net, x, slopes, target=1) < 1e-8  # the gradient of a linear network foretells all
+    >>> evaluation.infidelity(net, x, slopes, target=1) < 1e-8  # the gradient of a linear network predicts all
     tensor([True, True])
     """
     perturb, generator = perturb or noise(), generator or torch.Generator().manual_seed(0)
@@ -145,17 +155,17 @@ def infidelity(
                 "a map for all channels is maps[:, None].expand_as(x)."
             )
         attribution = check_pictures(attribution).to(x)
-        before, question = uncovered(model, x, target, chunk)
-        foretold, fell = [], []
+        before, settled_target = scores_and_target_on_whole(model, x, target, chunk)
+        predicted, fell = [], []
         for pictures, (change, disturbed) in _drawn(lambda: perturb(x, generator), x, samples, chunk, "infidelity"):
-            after = wide(score(run(model, disturbed), of_rows(question, pictures)))
+            after = wide(score(run(model, disturbed), of_rows(settled_target, pictures)))
             fell.append(wide(before)[pictures] - after)
-            foretold.append((wide(change) * wide(attribution)[pictures]).flatten(1).sum(1))
-        foretold, fell = (torch.cat(rows).view(samples, -1) for rows in (foretold, fell))
-        if normalise:  # the factor that makes the squared error smallest; an attribution of zeros foretells nothing
-            size = foretold.square().sum(0)
-            foretold = foretold * torch.where(size > 0, (foretold * fell).sum(0) / size, 0)
-        return (foretold - fell).square().mean(0)
+            predicted.append((wide(change) * wide(attribution)[pictures]).flatten(1).sum(1))
+        predicted, fell = (torch.cat(rows).view(samples, -1) for rows in (predicted, fell))
+        if normalise:  # the factor that makes the squared error smallest; an attribution of zeros predicts nothing
+            size = predicted.square().sum(0)
+            predicted = predicted * torch.where(size > 0, (predicted * fell).sum(0) / size, 0)
+        return (predicted - fell).square().mean(0)
 
 
 def sensitivity_max(
@@ -174,8 +184,8 @@ def sensitivity_max(
     .. math:: \max_d \frac{|m(x + d) - m(x)|}{|m(x)|}
 
     over uniform noise d, where m is the method; captum divides likewise, the paper does not. The target is settled on
-    the picture itself, so the question stays while the picture moves. The noise is the same for all pictures. A map
-    that does not move need not be right: a constant one does not move at all.
+    the picture itself, so the class stays the same while the picture moves. The noise is the same for all pictures. A
+    map that does not move need not be right: a constant one does not move at all.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -207,7 +217,7 @@ def sensitivity_max(
     generator = generator or torch.Generator().manual_seed(0)
 
     def explain(pictures: Tensor, rows: Tensor) -> Tensor:
-        found = method(model, rows, of_rows(question, pictures))
+        found = method(model, rows, of_rows(settled_target, pictures))
         if not isinstance(found, Tensor) or found.dim() < 2 or len(found) != len(rows):
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(f"The method returns {shape} for {len(rows)} pictures; it must give one map for each.")
@@ -221,7 +231,7 @@ def sensitivity_max(
         x = check_pictures(x)
         with torch.no_grad():
             parts = in_chunks(len(x), chunk, "whole pictures", x)
-            question = settle(torch.cat([run(model, x[rows]) for rows in parts]), target)
+            settled_target = settle(torch.cat([run(model, x[rows]) for rows in parts]), target)
         still = torch.cat([explain(rows, x[rows]) for rows in in_chunks(len(x), chunk, "whole pictures", x)])
         furthest = still.new_zeros(len(x))
         for pictures, (moved,) in _drawn(move, x, samples, chunk, "sensitivity"):

@@ -1,12 +1,21 @@
-"""Deletion and insertion: does the score go with the pixels that the map calls important?"""
+"""Deletion and insertion: does the score change most with the pixels where the map is highest?"""
 
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from helpers.attribution._common import Target, check_pictures, explaining, filled, of_rows, run, score, wide
-from helpers.attribution.occlusion import uncovered
+from helpers.attribution._common import (
+    Target,
+    baseline_like,
+    check_pictures,
+    explaining,
+    of_rows,
+    run,
+    score,
+    scores_and_target_on_whole,
+    wide,
+)
 from helpers.attribution.progress import in_chunks
 from helpers.evaluation.scores import check_maps
 
@@ -30,7 +39,7 @@ def deletion(
 
     A faithful map makes it fall early: a small :func:`area` is good. Pixels are removed in all channels at once; of
     equal values the upper left goes first, in reading order. A map with large even regions, such as a Grad-CAM with its
-    zeros, is therefore graded partly by this order: see how it does with ``maps.flip(2)`` and ``x.flip(3)``.
+    zeros, is therefore scored partly by this order: compare with ``maps.flip(2)`` and ``x.flip(3)``.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -66,12 +75,12 @@ def deletion(
         ranks = _ranks(maps, x)
         counts = _counts(steps, ranks)
         without = _remover(baseline, x)
-        _, question = uncovered(model, x, target, chunk)
+        _, settled_target = scores_and_target_on_whole(model, x, target, chunk)
         scores = []
         for pictures, count in _versions(x, counts, chunk, "deletion"):
             gone = ranks[pictures] < count
             logits = run(model, without(pictures, gone))
-            scores.append(_scored(logits, of_rows(question, pictures), probability))
+            scores.append(_scored(logits, of_rows(settled_target, pictures), probability))
         return counts.to(wide(x).dtype) / ranks[0].numel(), torch.cat(scores).view(len(x), -1)
 
 
@@ -125,12 +134,12 @@ def insertion(
         ranks = _ranks(maps, x)
         counts = _counts(steps, ranks)
         without = _remover(baseline, x)
-        _, question = uncovered(model, x, target, chunk)
+        _, settled_target = scores_and_target_on_whole(model, x, target, chunk)
         scores = []
         for pictures, count in _versions(x, counts, chunk, "insertion"):
             gone = ranks[pictures] >= count
             logits = run(model, without(pictures, gone))
-            scores.append(_scored(logits, of_rows(question, pictures), probability))
+            scores.append(_scored(logits, of_rows(settled_target, pictures), probability))
         return counts.to(wide(x).dtype) / ranks[0].numel(), torch.cat(scores).view(len(x), -1)
 
 
@@ -182,7 +191,7 @@ def _counts(steps: int, ranks: Tensor) -> Tensor:
 def _remover(baseline: Baseline, x: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """Return the function of picture numbers [R] and pixels that are gone [R, H, W] to the pictures without them."""
     if not callable(baseline):
-        plain = filled(baseline, x)
+        plain = baseline_like(baseline, x)
         return lambda pictures, gone: torch.where(gone[:, None], plain[pictures], x[pictures])
 
     def without(pictures: Tensor, gone: Tensor) -> Tensor:
@@ -204,6 +213,6 @@ def _versions(x: Tensor, counts: Tensor, chunk: int | None, what: str) -> Iterat
         yield rows // len(counts), counts[rows % len(counts), None, None]
 
 
-def _scored(logits: Tensor, question: Tensor | Callable[[Tensor], Tensor], probability: bool) -> Tensor:
+def _scored(logits: Tensor, settled_target: Tensor | Callable[[Tensor], Tensor], probability: bool) -> Tensor:
     logits = wide(logits)
-    return score(logits.softmax(1) if probability else logits, question)
+    return score(logits.softmax(1) if probability else logits, settled_target)

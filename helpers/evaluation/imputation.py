@@ -1,4 +1,4 @@
-"""Pixels that are gone without a hole: what their neighbours say, as ROAD removes them."""
+"""Removed pixels filled in from their neighbours: the noisy linear imputation of ROAD."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 def imputed(x: Tensor, removed: Tensor, *, noise: float = 0.01, generator: torch.Generator | None = None) -> Tensor:
     """Return the pictures with each removed pixel the weighted mean of its eight neighbours, and a little noise.
 
-    A patch of one colour, as :func:`deletion` puts in by default, has an outline, and a network may read the outline;
-    here nothing is left to read (noisy linear imputation of ROAD; Rong et al., 2022). Neighbours that are removed as
-    well count as what they become: for each picture one sparse system of equations, solved exactly, some tenths of a
-    second for ten thousand pixels. As ``deletion(..., baseline=imputed)`` it makes the curves of ROAD.
+    A patch of one colour, as :func:`deletion` puts in by default, has an outline, and the network's score may depend on
+    that outline; imputed pixels have none (noisy linear imputation of ROAD; Rong et al., 2022). Neighbours that are
+    removed as well count as what they become: for each picture one sparse system of equations, solved exactly, some
+    tenths of a second for ten thousand pixels. As ``deletion(..., baseline=imputed)`` it makes the curves of ROAD.
 
     Args:
         x: pictures [N, C, H, W].
@@ -60,7 +60,7 @@ def imputed(x: Tensor, removed: Tensor, *, noise: float = 0.01, generator: torch
 
 @cache
 def _neighbours(height: int, width: int) -> "csr_array":
-    """Return what each pixel's neighbours weigh, [P, P]: straight ones 2/12, diagonal ones 1/12, none over the edge."""
+    """Return the weights of each pixel's neighbours, [P, P]: direct 1/6, diagonal 1/12, outside of the picture none."""
     from scipy import sparse  # only here: it takes half a second
 
     down, right = (sparse.diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(n, n)) for n in (height, width))

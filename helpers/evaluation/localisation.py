@@ -14,7 +14,7 @@ from torch import Tensor
 from helpers.evaluation.methods import BASELINES, METHODS_AND_BASELINES
 from helpers.evaluation.scores import constant, hull, interval, mass_accuracy, pointing, rank_accuracy
 
-SCORE_NAMES = {  # and how they stand above the table
+SCORE_NAMES = {  # their headings in the table
     "mass": "mass on the object",
     "rank": "rank accuracy",
     "pointing": "pointing game",
@@ -26,7 +26,7 @@ Scores = dict[str, Tensor]
 
 
 def score_maps(maps: Tensor, objects: Masks, distractors: Masks, *, outlines: Masks | None = None) -> Scores:
-    """Return the scores of maps [N, H, W]: how well they find the object, and whether they fall for the distractor.
+    """Return the scores of maps [N, H, W]: how much of them lies on the object, and how much on the distractor.
 
     Args:
         maps: signed, in the picture's size.
@@ -38,11 +38,11 @@ def score_maps(maps: Tensor, objects: Masks, distractors: Masks, *, outlines: Ma
     Returns:
         ``mass`` and ``distractor``, the share of the map's positive part on object and distractor; ``rank``, the share
         of the highest values that lie on the object; ``pointing``, whether the maximum lies in the outline: [N] each,
-        see :mod:`helpers.evaluation.scores`. ``constant``, 1 where the map has one value everywhere, and so the grades
+        see :mod:`helpers.evaluation.scores`. ``constant``, 1 where the map has one value everywhere, and so the scores
         of a guess.
 
     Raises:
-        TypeError, ValueError: maps or masks that cannot be graded.
+        TypeError, ValueError: maps or masks that cannot be scored.
 
     >>> import torch
     >>> from helpers import evaluation

@@ -1,4 +1,4 @@
-"""The randomisation test: a network loses what it has learnt, one layer after the other."""
+"""The cascading randomisation test: layers get random weights, one after the other, from the last to the first."""
 
 import copy
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from torch import nn
 def randomised(model: nn.Module, generator: torch.Generator | None = None) -> Iterator[tuple[str, nn.Module]]:
     """Yield copies of the model whose layers are drawn anew, from the last down to the first (Adebayo et al., 2018).
 
-    The first copy has a new last layer, each further one also the layer before, and the last knows nothing any more. A
+    The first copy has a new last layer, each further one also the layer before, and in the last all layers are new. A
     layer is a module with ``reset_parameters()``, which gives it the weights of a network before training; BatchNorm is
-    a layer of its own and forgets its statistics, too. Their order is that in which the model holds them.
+    a layer of its own and loses its statistics, too. Their order is that in which the model holds them.
 
     A map that hardly changes does not depend on what was lost. That is all the test says: it does not rank methods
     (Binder et al., 2023).

@@ -1,4 +1,4 @@
-"""Maps against the truth and against each other: one number for each picture, and what to say about many of them.
+"""Maps compared with masks and with each other: one number for each picture, and mean and interval over many.
 
 What is said of pictures, maps [N, H, W] and pixels holds for texts, maps [N, L] and words. One map [H, W] that lacks
 its batch dimension cannot be told from those of H texts: give it, and its mask, as ``m[None]``.
@@ -51,7 +51,7 @@ def check_maps(maps: Tensor, size: torch.Size | None = None) -> Tensor:
 
 
 def constant(maps: Tensor) -> Tensor:
-    """Return which maps [N, H, W] have one value everywhere and so say nothing, bool [N]: state their number.
+    """Return which maps [N, H, W] have one value everywhere, bool [N]; report how many there are.
 
     Args:
         maps: [N, H, W], or [N, L] for texts.
@@ -60,7 +60,7 @@ def constant(maps: Tensor) -> Tensor:
         bool [N].
 
     Raises:
-        TypeError, ValueError: maps that cannot be graded.
+        TypeError, ValueError: maps that cannot be scored.
 
     >>> import torch
     >>> from helpers import evaluation
@@ -75,8 +75,9 @@ def mass_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
     """Return how much of a map's positive part lies inside the mask (relevance mass accuracy; Arras et al., 2022).
 
     Negative values count as zero. With the mask of a distractor in place of the object's, this is the mass on the
-    distractor, of which less is better. That is why a map without a positive part has no grade: 0 would punish it
-    for the one and praise it for the other. A constant positive map has the mask's own share of the picture.
+    distractor, of which less is better. A map without a positive part has no score, since 0 would be the worst
+    value for the object and the best one for the distractor. A constant positive map has the mask's own share of the
+    picture.
 
     Args:
         maps: signed, [N, H, W], or [N, L] for texts.
@@ -86,7 +87,7 @@ def mass_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
         Shares from 0 to 1, [N]; NaN where a map is nowhere positive.
 
     Raises:
-        TypeError, ValueError: maps or masks that cannot be graded; the message names the cure.
+        TypeError, ValueError: maps or masks that cannot be scored; the message names the cure.
 
     >>> import torch
     >>> from helpers import evaluation
@@ -105,7 +106,7 @@ def rank_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
     """Return how many of a map's k highest values lie inside a mask of k pixels (rank accuracy; Arras et al., 2022).
 
     Only the order of the signed values counts. Of values that tie for the last places, each has the same chance of one:
-    the grade is the mean over all ways to break the tie. So it depends neither on chance nor on where ties lie, and a
+    the score is the mean over all ways to break the tie. So it depends neither on chance nor on where ties lie, and a
     constant map has the mask's own share of the picture, what a guess has.
 
     Args:
@@ -116,7 +117,7 @@ def rank_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
         Shares from 0 to 1, [N].
 
     Raises:
-        TypeError, ValueError: maps or masks that cannot be graded; the message names the cure.
+        TypeError, ValueError: maps or masks that cannot be scored; the message names the cure.
 
     >>> import torch
     >>> from helpers import evaluation
@@ -137,7 +138,8 @@ def pointing(maps: Tensor, masks: Tensor) -> Tensor:
     """Return whether a map's maximum lies inside the mask (the pointing game; Zhang et al., 2018).
 
     Of several equal maxima the share inside counts, which is the mean over all ways to choose one. A constant map has
-    the mask's own share of the picture, what a guess has. An outline is hard to point at: fill its mask.
+    the mask's own share of the picture, what a guess has. The maximum seldom lies on a thin outline: fill its mask, see
+    :func:`hull`.
 
     Args:
         maps: signed, [N, H, W], or [N, L] for texts.
@@ -147,7 +149,7 @@ def pointing(maps: Tensor, masks: Tensor) -> Tensor:
         0, 1, or between for ties, [N].
 
     Raises:
-        TypeError, ValueError: maps or masks that cannot be graded; the message names the cure.
+        TypeError, ValueError: maps or masks that cannot be scored; the message names the cure.
 
     >>> import torch
     >>> from helpers import evaluation
@@ -198,7 +200,7 @@ def _ranks(values: Tensor) -> Tensor:
 def interval(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean of independent values, and the half width of its 95 % interval, from Student's t distribution.
 
-    Pictures are independent, grades of one picture under several seeds are not: average those first.
+    Pictures are independent, scores of one picture under several seeds are not: average those first.
 
     Args:
         values: [N], or [N, ...] for an interval at each place, such as each point of a curve.
@@ -219,12 +221,12 @@ def interval(values: Tensor) -> tuple[Tensor, Tensor]:
     values = values.to(torch.promote_types(values.dtype, torch.float32))
     if values.dim() == 0 or len(values) < 2:
         raise ValueError(
-            f"Values of shape {list(values.shape)} have no spread; give the grades of two pictures or more."
+            f"Values of shape {list(values.shape)} have no spread; give the scores of two pictures or more."
         )
     missing = values.isnan().flatten(1).any(1) if values.dim() > 1 else values.isnan()
     if missing.any():
         raise ValueError(
-            f"{int(missing.sum())} of {len(values)} values are NaN, from maps that have no grade: say how many, then "
+            f"{int(missing.sum())} of {len(values)} values are NaN, from maps that have no score: say how many, then "
             "give interval(values[~values.isnan()])."
         )
     from scipy.special import stdtrit  # only here: it takes a quarter of a second

@@ -1,4 +1,4 @@
-"""Looking into a running network: capture what a layer gives, cut the network behind it, change how ReLUs pass back.
+"""Looking into a running network: capture what a layer gives, cut the network behind it, change the gradient of ReLUs.
 
 When a block or a call ends, by an error or otherwise, the network is as it was.
 """

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 def check_module(model: nn.Module) -> None:
-    """Raise TypeError unless ``model`` is a module: a function hides what has to be switched and put back."""
+    """Raise TypeError unless ``model`` is a module: a function's mode and parameters cannot be set and put back."""
     if not isinstance(model, nn.Module):
         given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
         raise TypeError(

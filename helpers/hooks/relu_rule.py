@@ -1,4 +1,4 @@
-"""Another way for ReLUs to pass gradients back: the rules of guided backpropagation and of the deconvnet."""
+"""Another gradient for ReLUs: the rules of guided backpropagation and of the deconvnet."""
 
 import warnings
 from collections import Counter
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 # Activations for which neither paper has a rule; a hardtanh that does not begin at 0 and a clamp at 0 join them.
-OTHERS = {
+_OTHER_ACTIVATIONS = {
     *("leaky_relu", "prelu", "rrelu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "hardswish"),
     *("sigmoid", "hardsigmoid", "logsigmoid", "tanh", "hardtanh", "softsign", "hardshrink", "softshrink", "threshold"),
     *("clamp", "clamp_min", "clip"),
@@ -26,7 +26,7 @@ class relu_rule(TorchFunctionMode):  # noqa: N801 - used like a function: `with 
     * ``"guided"`` gives :math:`g \cdot 1[g > 0] \cdot 1[z > 0]` (Springenberg et al., 2015).
 
     The mode sees the *call*, not the module: ``nn.ReLU``, ``F.relu``, ``torch.relu``, ``z.relu_()`` and ReLU6, reused,
-    in-place or functional, all count. Hooks on modules miss the functional ones without a word.
+    in-place or functional, all count. Hooks on modules would miss the functional ones, and give no error.
 
     Args:
         rule: ``"guided"`` or ``"deconv"``.
@@ -79,24 +79,24 @@ class relu_rule(TorchFunctionMode):  # noqa: N801 - used like a function: `with 
 
     def _note_other(self, name: str, args: tuple, kwargs: dict) -> None:
         name = name.rstrip("_")
-        if name in OTHERS:
+        if name in _OTHER_ACTIVATIONS:
             z, lowest = args[0] if args else kwargs.get("input"), kwargs.get("min", args[1] if len(args) > 1 else None)
             cuts = not name.startswith("cl") or (isinstance(lowest, int | float) and lowest == 0)
             if isinstance(z, Tensor) and z.requires_grad and cuts:  # a clamp elsewhere guards against 0/0 and the like
                 self.unchanged[name] += 1
 
     def check(self, model: nn.Module) -> None:
-        """Say what the rule did not do in a pass through a model.
+        """Raise or warn where the rule did not apply in a pass through a model.
 
-        Other activations beside ReLUs are a warning and not an error: the papers define their rules for ReLUs alone,
-        and a sigmoid that is a gate, as in squeeze-and-excitation, is none of the units that they speak of. But who
-        reads the map must know.
+        The papers define their rules for ReLUs alone. Other activations keep their true gradient, which is a warning
+        and not an error: often they are gates, such as the sigmoid in squeeze-and-excitation, and not units of the kind
+        that the papers discuss. But the reader of the map has to know it.
 
         Args:
             model: the model that was run inside the block.
 
         Raises:
-            ValueError: no ReLU was met, or there are some in a torch.jit module, whose calls nobody can replace.
+            ValueError: no ReLU was met, or there are some in a torch.jit module, whose calls cannot be replaced.
 
         Warns:
             UserWarning: other activations were met, which keep their true gradient; they are named.
@@ -155,7 +155,7 @@ class _ModifiedReLU(torch.autograd.Function):
             ctx.mark_dirty(z)
         ctx.ceiling, ctx.guided = ceiling, guided
         if guided:
-            ctx.save_for_backward(result)  # it says where z lay between 0 and the ceiling, as well as z does
+            ctx.save_for_backward(result)  # it shows where 0 < z < ceiling, so z need not be kept
         return result
 
     @staticmethod

@@ -9,7 +9,7 @@ from helpers.hooks.capture import find_layer
 Trunk = Callable[[Tensor], tuple[Tensor, ...]]
 Head = Callable[..., Tensor]
 
-# What a step asks of a tensor without using its values, so that the answer is no tensor of its own.
+# Calls that read a tensor's shape, type or number, so that their result is not a tensor made of the pictures.
 _SIZES = {"size", "dim", "ndimension", "numel", "nelement", "stride", "type", "get_device", "item", "tolist"}
 
 
@@ -51,7 +51,7 @@ def split_by_hook(model: nn.Module, layer: nn.Module) -> tuple[Trunk, Head]:
 
 
 class _Whole(nn.Module):
-    """The model as a part of something, so that tracing calls it as everyone does, with its hooks."""
+    """A module that calls the model, so that tracing goes through ``model(x)`` and its hooks."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -136,11 +136,11 @@ def split_at(model: nn.Module, layer: str | nn.Module, *, follow: bool = True) -
     maps, repeat the rows of ``carried`` as those of the maps.
 
     The way from the layer to the logits is found by running the code around the layer once with stand-ins for tensors
-    (torch.fx); modules that do not hold the layer stay whole. Code that looks at numbers on that way
-    (``if x.mean() > 0``), or that changes a tensor and leaves the result lying, cannot be followed: then the head
-    runs the whole model on the carried pictures and puts the maps in, which gives the same and takes longer. With
-    ``follow=False`` it always does; who has the model's logits can so take the safe way when the short one is wrong,
-    as it is with code that asks ``isinstance(x, Tensor)`` of a stand-in.
+    (the proxies of torch.fx); modules that do not hold the layer stay whole. Code that looks at numbers on that way
+    (``if x.mean() > 0``), or that changes a tensor in place and does not use the result, cannot be followed: then the
+    head runs the whole model on the carried pictures and puts the maps in, which gives the same and takes longer. With
+    ``follow=False`` it always does. Use it where ``head(*trunk(x))`` differs from the model's logits, as it may with
+    code such as ``isinstance(x, Tensor)``, which gives another answer for a stand-in.
 
     The halves share the model's modules. Split in the mode, ``eval()`` or ``train()``, in which you will run them.
 
@@ -169,6 +169,6 @@ def split_at(model: nn.Module, layer: str | nn.Module, *, follow: bool = True) -
     if follow:
         try:
             return split_by_graph(model, module)
-        except Exception:  # stand-ins run through the user's code, which may stumble over them in any way
+        except Exception:  # the user's code may raise any error when it is given stand-ins
             pass
     return split_by_hook(model, module)

@@ -1,4 +1,4 @@
-"""The course's networks, and one door to them and to torchvision's ImageNet networks."""
+"""The course's networks, and one function that loads them, or torchvision's ImageNet networks, with weights."""
 
 from helpers.models.load import Classifier, load_classifier
 from helpers.models.networks import MnistCNN, MnistDNN, ShapesResNet, ShapesVGG

@@ -1,6 +1,6 @@
-"""One door to the course's trained networks and to torchvision's ImageNet networks, in both worlds.
+"""Load a trained network by its name: the course's own, or one of torchvision's ImageNet networks, in both worlds.
 
-torchvision takes seconds to import: it comes in only when one of its networks is asked for.
+torchvision takes seconds to import, and is imported only when one of its networks is asked for.
 """
 
 import difflib
@@ -39,7 +39,7 @@ COURSE_NETS = {  # name: its class, its last convolutional stage
     "shapes_vgg": (ShapesVGG, "features"),
     "shapes_watermark": (ShapesResNet, "layer4"),
 }
-FAMILIAR = (  # some of torchvision's names, known without a look into it: their stand-ins come at once
+FAMILIAR = (  # some of torchvision's names, known without importing it, so that their stand-ins load fast
     *("alexnet", "densenet121", "densenet161", "mobilenet_v2", "resnet18", "resnet34", "resnet50"),
     *("squeezenet1_0", "squeezenet1_1", "vgg11", "vgg16", "vgg19"),
 )
@@ -204,7 +204,7 @@ def _last_stage(name: str, model: nn.Module, preprocess: Callable[[object], Tens
 
 
 def _each(one: Callable[[object], Tensor]) -> Callable[[object], Tensor]:
-    """Make what turns one picture into a tensor take a picture or a list of pictures and give a batch."""
+    """Turn a function for one picture into one that takes a picture or a list of them and gives a batch."""
 
     def preprocess(pictures: object) -> Tensor:
         many = isinstance(pictures, list | tuple) or getattr(pictures, "ndim", 0) == 4
