@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from helpers.hooks.capture import check_module
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -124,7 +126,8 @@ def fit(
         The loss of each batch, in nats, from first to last.
 
     Raises:
-        TypeError: images or labels are no tensors, or the model gives something else than one tensor.
+        TypeError: the model is not a module, images or labels are no tensors, or the model gives something else than
+            one tensor.
         ValueError: no image or a different number of labels; labels outside of the classes; pictures that are whole
             numbers, NaN or infinite; a loss that becomes NaN or infinite; nothing to train.
 
@@ -137,10 +140,16 @@ def fit(
     >>> len(losses), net.training
     (8, False)
     """
+    check_module(model)
     _check_data(images, labels)
     device, steps = _device(model), recipe.epochs * len(_batches(len(images), recipe.batch_size))
     losses: list[float] = []
-    with _undone_by_an_error(model), tqdm(total=steps, desc="training", unit="batch", disable=not progress) as bar:
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        _undone_by_an_error(model),
+        tqdm(total=steps, desc="training", unit="batch", disable=not progress) as bar,
+    ):
         optimiser, schedule = _optimiser(model, recipe, steps)
         layout = _layout(model, images[:2], transform, device)
         torch.manual_seed(seed)
@@ -201,8 +210,8 @@ def predict_logits(
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        parts = [part.to(device).contiguous() for part in images.split(batch_size)]  # contiguous: for nets with view
-        return torch.cat([_logits(model, part if transform is None else transform(part)).cpu() for part in parts])
+        copies = (part.to(device).clone(memory_format=torch.contiguous_format) for part in images.split(batch_size))
+        return torch.cat([_logits(model, part if transform is None else transform(part)).cpu() for part in copies])
     finally:
         for module, mode in modes:
             module.training = mode
@@ -271,6 +280,8 @@ def _check_data(images: Tensor, labels: Tensor) -> None:
                 raise ValueError(
                     f"{name} hold NaN or infinite values, first in number {number}; leave it out or mend it."
                 )
+    if labels.is_floating_point() and (bool((labels < 0).any()) or bool(((labels.sum(1) - 1).abs() > 0.01).any())):
+        raise ValueError("labels are floats, but no probabilities: let none be below 0, and each row sum to 1.")
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -811,3 +811,163 @@ def test_the_halves_of_a_split_net_with_a_view():
     net, x = ViewNet(lambda z: z.view(-1, 512)).eval(), pictures(3)
     trunk, head = split_at(net, "conv")
     torch.testing.assert_close(head(*trunk(x)), net(x))
+
+
+# --- what a forward pass leaves on the model itself ---
+
+
+class Noting(Net):
+    """Counts its passes in a buffer, exchanges another buffer, and keeps its maps for the user to look at."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()))
+        self.register_buffer("last", torch.zeros(3))
+        self.features, self.all_features, self.by_name = None, [], {}
+
+    def forward(self, x):
+        self.passes += 1
+        self.last = self.last + 1
+        self.features = self.conv(self.stem(x).relu()).relu()
+        self.all_features.append(self.features)
+        self.by_name["conv"] = self.features
+        return self.fc(self.features.mean((2, 3)))
+
+
+@every_method
+def test_a_model_that_notes_things_on_itself(name):
+    net, x = Noting(), pictures()
+    passes, last = net.passes, net.last
+    torch.testing.assert_close(explain(name, net, x), explain(name, Net().eval(), x))
+    assert net.passes is passes and net.last is last
+    assert passes == 0 and not last.any()
+    assert all(type(kept) is torch.Tensor for kept in (net.features, *net.all_features, *net.by_name.values()))
+
+
+@pytest.mark.parametrize("name", ["gradient", "ablation_cam", "rise"])
+def test_a_buffer_comes_back_after_an_error(name):
+    net = Noting()
+    net.fc = nn.Linear(3, 5)
+    with pytest.raises((ValueError, RuntimeError)):
+        explain(name, net, pictures())
+    assert net.passes == 0
+
+
+@pytest.mark.parametrize("name", ["gradient", "grad_cam", "occlusion"])
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [(lambda y: y.long(), "int64"), (lambda y: torch.complex(y, y), "complex64"), (lambda y: (y > 0,), "bool")],
+)
+def test_logits_that_are_no_floats_are_named(name, out, said):
+    with pytest.raises(ValueError, match=rf"gives torch\.{said} \[2, 5\], not .* logits"):
+        explain(name, Net(out=out), pictures())
+
+
+def test_parameters_that_the_model_unfreezes_are_frozen_again():
+    class Unfreezing(Net):
+        def forward(self, x):
+            self.requires_grad_(True)
+            return super().forward(x)
+
+    net = Unfreezing()
+    net.stem.requires_grad_(False)
+    before = state(net)
+    A.gradient(net, pictures(), 1)
+    assert_same(before, state(net))
+
+
+# --- numbers at the ends of their range ---
+
+
+@every_method
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_score_that_is_no_number(name, value):
+    if name == "occluded_logits":
+        pytest.skip("it returns what the network says")
+    with pytest.raises(ValueError, match="The score is (nan|inf)"):
+        explain(name, Net(out=lambda y: y * value), pictures())
+
+
+@every_method
+def test_a_class_that_is_masked_out_does_not_disturb_the_others(name):
+    if name in ("cam", "ablation_cam", "occluded_logits"):
+        pytest.skip("their values are made of all logits")
+    masked = Net(out=lambda y: torch.cat([y[:, :4], torch.full_like(y[:, 4:], -float("inf"))], 1))
+    torch.testing.assert_close(explain(name, masked.eval(), pictures()), explain(name, Net().eval(), pictures()))
+
+
+@pytest.mark.parametrize("scale", [1e-28, 1e28])
+def test_eigen_cam_of_maps_of_any_size(scale):
+    small = Net()
+    with torch.no_grad():
+        small.conv.weight.mul_(scale)
+        small.conv.bias.mul_(scale)
+    usual = A.eigen_cam(Net(), pictures(), layer="conv")
+    torch.testing.assert_close(A.eigen_cam(small, pictures(), layer="conv") / scale, usual, rtol=1e-3, atol=1e-4)
+
+
+@every_method
+def test_logits_finer_than_the_picture(name):
+    found, usual = explain(name, Net(out=torch.Tensor.double), pictures()), explain(name, Net(), pictures())
+    torch.testing.assert_close(found.float(), usual, rtol=1e-3, atol=1e-5)
+
+
+# --- as_maps that does more than move, and compiled code ---
+
+NO_MOVES = {
+    "relu": lambda maps: maps.relu(),
+    "size": lambda maps: maps.abs(),
+    "sign": lambda maps: -maps,
+    "mean of channels": lambda maps: maps.mean(1, keepdim=True),
+    "other picture": lambda maps: maps.flip(0),
+    "twice": lambda maps: torch.cat([maps, maps], 1),
+}
+
+
+@every_method_of_a_layer
+@pytest.mark.parametrize("how", NO_MOVES)
+def test_as_maps_that_does_more_than_move(name, how):
+    with pytest.raises(ValueError, match="must only move"):
+        explain(name, Net(), pictures(), as_maps=NO_MOVES[how])
+
+
+@every_method_of_a_layer
+@pytest.mark.parametrize(
+    ("as_maps", "error", "said"),
+    [
+        ("tokens", TypeError, "as_maps is a str"),
+        (lambda maps: maps[:, :0], ValueError, "as_maps makes"),
+        (lambda maps: maps > 0, ValueError, "must only move"),
+        (lambda maps: None, ValueError, "as_maps makes NoneType"),
+    ],
+)
+def test_as_maps_that_makes_no_maps(name, as_maps, error, said):
+    with pytest.raises(error, match=said):
+        explain(name, Net(), pictures(), as_maps=as_maps)
+
+
+@every_method_of_a_layer
+def test_some_of_the_maps_in_another_order(name):
+    if name == "cam":
+        pytest.skip("it needs all maps")
+    found = explain(name, Net(), pictures(), as_maps=lambda maps: maps.flip(3)[:, 2:])
+    assert torch.isfinite(found).all()
+
+
+class Scripted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+
+@every_method_of_a_layer
+@pytest.mark.parametrize(
+    "how", [lambda net: torch.jit.trace(net, pictures()), torch.jit.script], ids=["trace", "script"]
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit:")
+def test_a_layer_in_compiled_code(name, how):
+    with pytest.raises(ValueError, match="inside of a torch.jit module"):
+        explain(name, how(Scripted()), pictures())

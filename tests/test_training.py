@@ -369,3 +369,36 @@ def test_seeds_have_a_range():
     for seed in (-1, 2**32):
         with pytest.raises(ValueError, match="give a whole number from 0"):
             seed_everything(seed)
+
+
+@pytest.mark.parametrize("block", [torch.no_grad, torch.inference_mode])
+def test_it_trains_also_where_gradients_are_switched_off(block):
+    images, labels = torch.rand(12, 4), torch.arange(12) % 2
+    net, same = nn.Linear(4, 2), nn.Linear(4, 2)
+    same.load_state_dict(net.state_dict())
+    losses = fit(net, images, labels, progress=False)
+    with block():
+        assert fit(same, images, labels, progress=False) == losses
+    assert torch.equal(same.weight, net.weight)
+
+
+def test_what_is_no_module_is_not_trained():
+    with pytest.raises(TypeError, match=r"give a torch\.nn\.Module"):
+        fit(lambda x: x, torch.rand(4, 2), torch.arange(4) % 2, progress=False)
+
+
+@pytest.mark.parametrize("labels", [torch.ones(4, 2), torch.tensor([[2.0, -1.0]]).repeat(4, 1)])
+def test_floats_that_are_no_probabilities(labels):
+    with pytest.raises(ValueError, match="no probabilities"):
+        fit(nn.Linear(3, 2), torch.rand(4, 3), labels, progress=False)
+
+
+def test_asking_leaves_the_pictures_as_they_were():
+    class Doubles(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.mul_(2))
+
+    images = torch.rand(4, 3)
+    before = images.clone()
+    predict_logits(Doubles(3, 2), images, transform=lambda batch: batch.add_(1))
+    assert torch.equal(images, before)

@@ -168,7 +168,8 @@ _WARNED: WeakKeyDictionary[nn.Module, set[str]] = WeakKeyDictionary()
 def explaining(model: nn.Module) -> Iterator[None]:
     """Inside the block the model is in ``eval()`` mode with frozen parameters, and gradients are on.
 
-    Every module's own mode and every parameter's ``requires_grad`` come back at the end, also after an error.
+    Every module's own mode, every parameter's ``requires_grad`` and every buffer come back at the end, also after an
+    error; a model may count its forward passes in a buffer.
     Frozen parameters make the gradient of an input cheaper: their own gradients are never computed. Only one thread at
     a time explains: otherwise one thread could restore the mode of a shared model while another still runs it.
     The caller's autocast applies to the model, see :func:`as_called`, but not to the sums of the method.
@@ -189,18 +190,37 @@ def explaining(model: nn.Module) -> Iterator[None]:
             _CALL.reset, _CALL.set(_Call(casts or (outer.autocast if outer else {}), made_in_inference_mode))
         )
         modes = [(module, module.training) for module in model.modules()]
-        trainable = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
+        parameters = [(p, p.requires_grad) for p in model.parameters() if not p.is_inference()]
+        buffers = _Buffers(model)
         try:
             model.eval()
-            for parameter in trainable:
+            for parameter, _ in parameters:
                 parameter.requires_grad_(False)
             with torch.inference_mode(False), torch.enable_grad():
                 yield
         finally:
             for module, mode in modes:
                 module.training = mode
-            for parameter in trainable:
-                parameter.requires_grad_(True)
+            for parameter, trainable in parameters:
+                parameter.requires_grad_(trainable)
+            buffers.restore()
+
+
+class _Buffers:
+    """The buffers of a model as they are now."""
+
+    def __init__(self, model: nn.Module) -> None:
+        found = [(m, name, b) for m in model.modules() for name, b in m.named_buffers(recurse=False)]
+        self.kept = [(m, name, b, b.detach().clone(), b._version) for m, name, b in found if not b.is_inference()]
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put back those that a forward pass has changed, or has exchanged for another tensor."""
+        for module, name, buffer, values, version in self.kept:
+            if buffer._version != version:
+                buffer.copy_(values)
+            if getattr(module, name, None) is not buffer and not isinstance(module, torch.jit.ScriptModule):
+                setattr(module, name, buffer)
 
 
 @contextmanager
@@ -402,6 +422,9 @@ def _logits(output: Any, count: int) -> Tensor | None:
 def _unreadable(output: Any, count: int, one: str) -> str:
     """Return the sentence for an output that holds no logits, with a target function that would read it."""
     shape = list(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    entry = _entry(output)
+    if isinstance(entry, Tensor) and not entry.is_floating_point():
+        shape = f"{entry.dtype} {list(entry.shape)}"
     function = "target=lambda output: ..., which makes one score for each of it, shape [N]"
     if isinstance(output, dict) and isinstance(output.get("out"), Tensor):
         function = 'target=lambda output: output["out"][:, c].mean((1, 2)) for class c of a segmentation'
@@ -496,15 +519,25 @@ def score(logits: Any, target: Target, count: int | None = None) -> Tensor:
 
     Raises:
         TypeError: another kind of target.
-        ValueError: class numbers out of range or not one for each picture; a function that does not return [N].
+        ValueError: class numbers out of range or not one for each picture; a function that does not return [N]; a score
+            that is NaN or infinite.
     """
     target = settle(logits, target)
     if not callable(target):
-        return wide(logits.gather(1, target[:, None])[:, 0])
+        return _check_finite(wide(logits.gather(1, target[:, None])[:, 0]))
     scores, count = target(logits), len(logits) if count is None else count
     if not isinstance(scores, Tensor) or scores.shape != (count,):
         raise ValueError(f"The target function must return one score for each picture, shape [{count}].")
-    return wide(scores)
+    return _check_finite(wide(scores))
+
+
+def _check_finite(scores: Tensor) -> Tensor:
+    if not torch.isfinite(scores.sum()) and not (finite := torch.isfinite(scores)).all():
+        raise ValueError(
+            f"The score is {scores[~finite][0].item()}, of which no part can be told: look for NaN among the weights, "
+            "a division by zero, or half precision that overflows (use model.float())."
+        )
+    return scores
 
 
 def settle(logits: Any, target: Target) -> SettledTarget:

@@ -35,19 +35,30 @@ def arrangement(module: nn.Module, output: Tensor, x: Tensor, as_maps: AsMaps | 
     arrange = _guess(module, output, x) if as_maps is None else as_maps
     if arrange is _as_it_is:
         return arrange
-    numbers = torch.arange(output[0].numel(), dtype=torch.float64).view(1, *output.shape[1:])
+    if not callable(arrange):
+        raise TypeError(f"as_maps is a {type(arrange).__name__}; give a function, such as tokens_as_maps(grid=(h, w)).")
+    count = output[0].numel()
+    order = torch.randperm(2 * count, generator=torch.Generator().manual_seed(0))
+    numbers = (order - count).double().view(2, *output.shape[1:])  # two rows of shuffled numbers of both signs
     moved = arrange(numbers)
-    if not isinstance(moved, Tensor) or moved.dim() != x.dim() or len(moved) != 1:
+    if not isinstance(moved, Tensor) or moved.dim() != x.dim() or len(moved) != 2 or not moved.numel():
         shape = list(moved.shape) if isinstance(moved, Tensor) else type(moved).__name__
-        raise ValueError(f"as_maps makes {shape} of one row of {list(output.shape)}; it must give {kind(x).maps}.")
-    cells = moved.round().long().flatten()
-    whole = bool((moved.flatten() == cells).all()) and 0 <= int(cells.min()) <= int(cells.max()) < numbers.numel()
-    if not whole or int(cells.bincount().max()) > 1:
+        raise ValueError(f"as_maps makes {shape} of two rows of {list(output.shape)}; it must give {kind(x).maps}.")
+    if not _only_moves(moved, order, count):
         raise ValueError(
             "as_maps must only move the values of the layer's output (permute, reshape, leave some out), since the "
             "same is done to their gradient: choose a layer behind what else it does."
         )
     return arrange
+
+
+def _only_moves(moved: Tensor, order: Tensor, count: int) -> bool:
+    """Return whether ``moved`` has the numbers ``order - count`` at other places, none twice, alike in both rows."""
+    found = moved.double().flatten(1) + count
+    if not bool((found == found.round()).all()) or not 0 <= found.min() <= found.max() < len(order):
+        return False
+    first, second = order.argsort()[found.long()]  # where each number stood
+    return first.max() < count and bool((second == first + count).all()) and int(first.bincount().max()) == 1
 
 
 def output_of(record: Maps, module: nn.Module) -> Tensor:

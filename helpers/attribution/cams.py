@@ -455,11 +455,11 @@ def cam(model: nn.Module, x: Tensor, target: Target = None, *, layer: Layer, as_
         with capture(module) as record, _heads(model) as heads:
             answer = run(model, x, target)
         _check_heads(model, heads)
-        class_maps = _class_maps(model, layer_maps(record, module, x, as_maps), heads, answer)
         with torch.enable_grad():  # d score / d logits picks the class, or the combination of classes, asked for
-            answer = wide(answer.clone()).requires_grad_()
-            (classes,) = autograd.grad(score(answer, target).sum(), answer)
-        return einsum("nc,nc...->n...", classes.reshape(class_maps.shape[:2]), class_maps)
+            logits = wide(answer.clone()).requires_grad_()
+            (classes,) = autograd.grad(score(logits, target).sum(), logits)
+        class_maps = _class_maps(model, layer_maps(record, module, x, as_maps), heads, answer)
+        return einsum("nc,nc...->n...", classes.reshape(class_maps.shape[:2]).to(class_maps), class_maps)
 
 
 Head = tuple[nn.Module, Tensor, Tensor]  # a layer that may give the logits, what it was given, and what it gave
@@ -497,10 +497,10 @@ def _class_maps(model: nn.Module, maps: Tensor, heads: list[Head], logits: Any) 
     logits = logits[:, None] if isinstance(logits, Tensor) and logits.dim() == 1 else logits
     for head, given, gave in reversed(heads if isinstance(logits, Tensor) else []):
         if not isinstance(head, nn.Linear):
-            averaged = _averaged(wide(gave), logits)
+            averaged = _averaged(wide(gave), logits.to(gave.dtype))
             if averaged is not None:
                 return averaged
-        elif torch.equal(gave, logits) and (averaged := _averaged(maps, given)) is not None:
+        elif torch.equal(gave.to(logits.dtype), logits) and (averaged := _averaged(maps, given)) is not None:
             return einsum("ck,nk...->nc...", wide(head.weight), averaged)
     raise ValueError(
         f"{type(model).__name__} has no class activation map at this layer: its scores are not one linear layer of "

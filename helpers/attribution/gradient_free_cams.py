@@ -102,7 +102,7 @@ def score_cam(
             mask = _zero_to_one(upsample(maps[picture, channel], x.shape[2:], align_corners=align_corners))
             masked = (x[picture] * mask[:, None]).to(x.dtype)
             scores[picture, channel] = scores_of(quicker, masked, of_rows(settled_target, picture))
-        return einsum("nk,nk...->n...", scores.softmax(1), maps).relu()
+        return einsum("nk,nk...->n...", scores.softmax(1).to(maps), maps).relu()
 
 
 def ablation_cam(
@@ -178,7 +178,7 @@ def ablation_cam(
             without[picture, channel] = score(seen, of_rows(settled_target, picture), len(changed))
         warn_if_rounded_away(model, y[:, None] - without, y)
         weights = (y[:, None] - without) / y[:, None]
-        result = einsum("nk,nk...->n...", weights, maps)
+        result = einsum("nk,nk...->n...", weights.to(maps), maps)
     return result.relu() if relu else result
 
 
@@ -239,9 +239,11 @@ def eigen_cam(
                 f"{which(same, x)}: every map of this layer is the same at all places, so there is no component; "
                 "choose another layer."
             )
+        size = flat.abs().amax((1, 2), keepdim=True)
+        flat = flat / size  # else the squares of very large or small values leave the range of numbers
         result = _first_component(flat)
         along = (result * flat.sum(1)).sum(1, keepdim=True)
-        return torch.where(along < 0, -result, result).unflatten(1, maps.shape[2:])
+        return (torch.where(along < 0, -result, result) * size[:, 0]).unflatten(1, maps.shape[2:])
 
 
 def _folded_model(model: nn.Module, x: Tensor) -> nn.Module:

@@ -30,7 +30,8 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
 
     Raises:
         TypeError: the model is not a module, or the layer neither a name nor a module.
-        ValueError: the model has no such module; the message lists names that it has.
+        ValueError: the model has no such module, and the message lists names that it has; or the module is a part of
+            compiled code, which calls nobody's hooks.
 
     Example:
         >>> from torch import nn
@@ -42,7 +43,7 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     names = {name: module for name, module in model.named_modules() if name}
     if isinstance(layer, nn.Module):
         if any(module is layer for module in model.modules()):
-            return layer
+            return _open(layer)
         raise ValueError(
             f"This {type(layer).__name__} is not a part of the {type(model).__name__}; "
             f"take the layer from the same model, for example by name: {_candidates('', names)}."
@@ -50,11 +51,20 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
     if not isinstance(layer, str):
         raise TypeError(f"The layer is a {type(layer).__name__}; give a name, for example {_candidates('', names)}.")
     if layer in names:
-        return names[layer]
+        return _open(names[layer])
     raise ValueError(
         f"{type(model).__name__} has no layer {layer!r}; it has {_candidates(layer, names)}."
         " All names: dict(model.named_modules())."
     )
+
+
+def _open(module: nn.Module) -> nn.Module:
+    if isinstance(module, torch.jit.ScriptModule) and not isinstance(module, torch.jit.TopLevelTracedModule):
+        raise ValueError(
+            "Nobody can look at this layer, which is inside of a torch.jit module: use the model as it was before it "
+            "was traced or scripted."
+        )
+    return module
 
 
 def _candidates(layer: str, names: dict[str, nn.Module]) -> str:
@@ -109,7 +119,9 @@ class Maps:
             RuntimeError: the score does not depend on this layer, or gradients were switched off in the forward pass.
         """
         if not self.activations.requires_grad:
-            raise RuntimeError("The forward pass ran without gradients: run it outside of torch.no_grad().")
+            raise RuntimeError(
+                "The layer ran without gradients: look for a torch.no_grad() around it, also inside of the model."
+            )
         gradient = None
         if score.requires_grad:
             (gradient,) = torch.autograd.grad(score.sum(), self.activations, retain_graph=True, allow_unused=True)

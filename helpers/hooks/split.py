@@ -1,6 +1,7 @@
 """Cutting a network behind a layer: the layers before run once, those behind as often as one likes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, fx, nn
 
@@ -74,6 +75,22 @@ class _Path(fx.Tracer):
         return m is self.layer or all(part is not self.layer for part in m.modules())
 
 
+@contextmanager
+def _notes_kept(model: nn.Module) -> Iterator[None]:
+    """Give back, after the block, what the modules have noted on themselves, as ``self.features = x`` does in forward.
+
+    A stand-in that stayed there would meet the next real picture.
+    """
+    kept = [(vars(module), dict(vars(module))) for module in model.modules()]
+    inner = [(value, value.copy()) for _, notes in kept for value in notes.values() if isinstance(value, dict | list)]
+    try:
+        yield
+    finally:
+        for notes, before in (*kept, *inner):
+            notes.clear()
+            notes.extend(before) if isinstance(notes, list) else notes.update(before)
+
+
 def split_by_graph(model: nn.Module, layer: nn.Module) -> tuple[Trunk, Head]:
     """Return a trunk and a head made of the steps before and behind the layer, each run once.
 
@@ -81,7 +98,8 @@ def split_by_graph(model: nn.Module, layer: nn.Module) -> tuple[Trunk, Head]:
         Exception: of any kind, where the model's code cannot be followed with stand-ins for tensors.
     """
     whole = _Whole(model)
-    steps = list(_Path(layer).trace(whole).nodes)
+    with _notes_kept(model):
+        steps = list(_Path(layer).trace(whole).nodes)
     idle = [step for step in steps if step.op.startswith("call") and not step.users]
     if idle:
         raise ValueError(f"Nobody uses the result of {idle[0]}: it may be there to change a tensor in place.")
