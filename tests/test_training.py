@@ -289,7 +289,7 @@ class Pair(nn.Module):
         (torch.full((300,), -1), "labels go from -1 to -1"),
         (torch.zeros(300), r"labels are float32 \[300\]; give class numbers"),
         (torch.zeros(300, 1).long(), r"labels are int64 \[300, 1\]; give class numbers"),
-        (torch.zeros(300, 5), "labels give probabilities of 5 classes, the model has 2"),
+        (torch.full((300, 5), 0.2), "labels give probabilities of 5 classes, the model has 2"),
     ],
 )
 def test_labels_that_do_not_fit(labels, message):
