@@ -414,3 +414,11 @@ def test_noise_is_grey_between_the_bounds_and_equal():
     assert torch.equal(x[0], x[1]) and torch.equal(x[0], x[2])
     share = (x - BOUNDS[0]) / (BOUNDS[1] - BOUNDS[0])
     assert abs(share.mean() - 0.5) < 0.01 and abs(share.std() - 0.1) < 0.01
+
+
+def test_a_slope_that_is_no_number_is_an_error():
+    net = Tiny()
+    with torch.no_grad():
+        net.conv1.weight[0] = float("nan")
+    with pytest.raises(ValueError, match="slope is NaN or infinite"):
+        maximise(net, logit(1), torch.rand(1, 3, 16, 16), steps=2)

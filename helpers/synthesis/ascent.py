@@ -233,7 +233,8 @@ def slope(values: Tensor, x: Tensor, *, needed: bool = True) -> Tensor:
         In the shape of ``x``.
 
     Raises:
-        ValueError: the values do not depend on the pictures; where it is ``needed``, a gradient that is zero.
+        ValueError: the values do not depend on the pictures; a gradient that is NaN or infinite; where it is
+            ``needed``, a gradient that is zero.
 
     >>> import torch
     >>> x = torch.tensor([[1.0, 2.0]], requires_grad=True)
@@ -243,6 +244,11 @@ def slope(values: Tensor, x: Tensor, *, needed: bool = True) -> Tensor:
     if not values.requires_grad:
         raise ValueError("The objective does not depend on the picture: is there a detach() or a no_grad in it?")
     (gradient,) = autograd.grad(values.sum(), x, retain_graph=needed)
+    if not torch.isfinite(gradient).all():
+        raise ValueError(
+            "The objective's slope is NaN or infinite: look for NaN among the weights, a division by zero, or a rate "
+            "that is too large."
+        )
     flat = ~gradient.flatten(1).any(1)
     if needed and flat.any():
         raise ValueError(
