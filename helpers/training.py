@@ -14,8 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from helpers.hooks.capture import check_module
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -140,7 +138,8 @@ def fit(
     >>> len(losses), net.training
     (8, False)
     """
-    check_module(model)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"The model is a {type(model).__name__}; give a torch.nn.Module, which has weights to train.")
     _check_data(images, labels)
     device, steps = _device(model), recipe.epochs * len(_batches(len(images), recipe.batch_size))
     losses: list[float] = []
