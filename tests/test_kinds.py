@@ -267,6 +267,15 @@ def test_tokens(name, skip):
         explain(name, net, x, layer="norm", as_maps=tokens_as_maps((5, 6), skip))
 
 
+def test_tokens_that_fit_two_grids_are_not_guessed():
+    """Four tokens of a picture of 6 x 16 are 1 x 4 patches of 4 pixels, or 1 x 3 of 5 pixels and a class token."""
+    net, x = Tokens(0).eval(), torch.rand(2, 3, 6, 16)
+    with pytest.raises(ValueError, match=r"tokens_as_maps\(grid=\(h, w\), skip=\.\.\.\)"):
+        attribution.grad_cam(net, x, 1, layer="norm")
+    got = attribution.grad_cam(net, x, 1, layer="norm", as_maps=tokens_as_maps((1, 4), skip=0))
+    assert got.shape == (2, 1, 4)
+
+
 def test_tokens_have_the_right_places():
     net, x = Tokens(1).eval(), torch.rand(1, 3, 16, 24)
     maps = attribution.hires_cam(net, x, 2, layer="norm", relu=False)
