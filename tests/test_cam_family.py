@@ -99,13 +99,13 @@ def test_gradient_cams_are_torchcams_and_the_grad_cam_packages(name):
 
 @pytest.mark.parametrize("ours", THEIRS)
 def test_each_gradient_cam_is_the_grad_cam_packages_call(ours):
-    net, x, target = three("squeezenet1_1", SIDE)
+    net, x, target = three("squeezenet1_1", 224)
     big = copy.deepcopy(net)
     for parameter in big.classifier[1].parameters():
         parameter.data *= 1e6
     got = getattr(attribution, ours)(big, x, target, layer="features")
     expected = package(THEIRS[ours], big, "features", x, target)
-    torch.testing.assert_close(scaled(got, SIDE), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(scaled(got, 224), expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(got, attribution.gradient_cams(big, x, target, layer="features")[ours], rtol=0, atol=0)
 
 
