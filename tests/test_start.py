@@ -10,6 +10,7 @@ import pytest
 from helpers.course import ROOT
 from helpers.data.fetched import public_files
 from helpers.models.load import COURSE_NETS, FAMILIAR
+from tools import lessons
 
 HEAVY = {
     *("torchvision", "torch._dynamo", "torch._inductor", "sympy", "matplotlib.pyplot", "IPython", "ipywidgets"),
@@ -48,7 +49,16 @@ def imported(code, world="course", **environment):
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def test_the_rooms_of_a_first_cell():
+def test_the_first_lesson_up_to_its_first_picture():
+    cells = json.loads(lessons.path("start_here").read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    shown = [any("image/png" in out.get("data", {}) for out in cell["outputs"]) for cell in code]
+    first = code[: shown.index(True) + 1]
+    assert len(first) >= 2, "the set-up, and the cell with the picture"
+    assert imported("\n".join("".join(cell["source"]) for cell in first)) == []
+
+
+def test_all_rooms_at_once():
     assert imported(f"import torch\nfrom helpers import {ROOMS}\ncourse.begin()") == []
 
 
