@@ -292,5 +292,5 @@ def test_the_page_shows_the_table_and_what_is_missed(hours):
 def test_the_shipped_page_has_every_net():
     text = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
     (head,) = re.findall(r"^\| method \| against \| aim \| (.*) \|$", text, re.M)
-    assert head.split(" | ") == [*subjects.NETS, seeds_way.WORKS[0]]
+    assert set(head.split(" | ")) >= set(subjects.NETS)
     assert set(re.findall(r"^\| ([a-z_]+(?:, maps given)?) \| ", text, re.M)) - {"method"} >= set(cases.CASES)

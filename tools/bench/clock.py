@@ -15,19 +15,22 @@ from typing import NamedTuple
 from torch.autograd.profiler import profile
 
 SLOW = 10.0  # seconds of a call that needs no warm-up: its first run, under the profiler, is timed as round 0
-ONCE = 60.0  # seconds of a call that is not repeated, nor are those of its case that are not quick
 
 
 class Budget(NamedTuple):
-    """How long one case may take: rounds at most and at least, seconds for each contender, seconds for a first run."""
+    """How long one case may take: rounds at most and at least, seconds for each contender, seconds for a first run.
+
+    A call of ``once`` seconds is not repeated, nor are those of its case that are not quick.
+    """
 
     rounds: int = 9
     least: int = 2
     seconds: float = 1.0
     limit: float = 120.0
+    once: float = 60.0
 
 
-FULL, QUICK = Budget(), Budget(rounds=5, least=1, seconds=0.3, limit=20.0)
+FULL, QUICK = Budget(once=SLOW), Budget(rounds=5, least=1, seconds=0.3, limit=20.0)
 
 
 class Ratio(NamedTuple):
@@ -83,7 +86,7 @@ def in_turn(timings: dict[str, Timing], budget: Budget) -> None:
     if longest < SLOW:
         for timing in timings.values():
             timing.seconds.clear()
-    least = budget.least if longest < ONCE else 1
+    least = budget.least if longest < budget.once else 1
     for number in range(1, budget.rounds + 1):
         taking_part = [timing for timing in timings.values() if timing.takes_part(least, budget.seconds)]
         if not taking_part:

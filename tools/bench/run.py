@@ -56,12 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 row = measure(method, EVERY[method], name, setting, budget)
             print("\n".join(table.lines(row)), flush=True)
             rows.append(row)
+        if options.page:  # after each net, so that an interrupted run leaves what it has found
+            so_far = round(time.perf_counter() - started)
+            options.page.write_text(table.page(about, rows, so_far), encoding="utf-8")
     seconds = round(time.perf_counter() - started)
     print("", *table.summary(rows), f"\n{seconds} s", sep="\n")
     if options.quick:
         print("A quick run: the pictures are small and the repetitions few; the aims are those of the full run.")
-    if options.page:
-        options.page.write_text(table.page(about, rows, seconds), encoding="utf-8")
     if options.json:
         found = {**about, "quick": options.quick, "seconds": seconds, "rows": [table.record(row) for row in rows]}
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

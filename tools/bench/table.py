@@ -17,7 +17,7 @@ ours/it: time of ours by that of this line, round by round: median and quartiles
 smallest and the largest). least: the passes that nobody can avoid, as fast as torch does them here.
 Results are compared before they are timed: what differs by more than 0.1 % is not timed (1 % for gradients at the
 picture, where rounding switches ReLUs).
-A call of 10 s or more gets no warm-up: its first run, under the memory profiler, counts. One of a minute runs once."""
+A call of 10 s or more gets no warm-up and runs once: its first run, under the memory profiler, counts."""
 
 
 def facts() -> dict[str, object]:
