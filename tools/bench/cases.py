@@ -134,7 +134,7 @@ CASES = {
     "ablation_cam": Case(
         at_layer("ablation_cam"),
         {"grad-cam": ablation_of_package},
-        (Aim("grad-cam", 0.01, ("resnet18", "mobilenet_v2"))),
+        (Aim("grad-cam", 0.01, ("resnet18", "mobilenet_v2")),),
         floors.ablated_heads,
         "a forward pass, and the head once for each map (a sum where it is linear)",
     ),
