@@ -70,7 +70,7 @@ def subject(name: str, quick: bool = False) -> Subject:
     """
     samples, count = (10, 3) if quick else (50, 8)
     if name in LARGE:
-        samples = min(samples, 20) if net in ("resnet50", "vgg16") else samples
+        samples = min(samples, 20) if name in ("resnet50", "vgg16") else samples
         net, side, layer, score_layer, patch = LARGE[name]
         if quick:
             side, score_layer, patch = 64, "layer1", 16
