@@ -1,6 +1,7 @@
 """The set-up: packages are named once, pins hold no address, every way to install gives the same packages."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -80,7 +81,9 @@ def made(tmp_path, *words):
     python.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n", encoding="utf-8")
     python.chmod(0o755)
     command = ["make", "-s", "-o", ".venv/installed", f"BIN={python.parent}", *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8")
+    # as if started by hand: a make that runs these tests hands its own words on
+    given = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKEOVERRIDES", "ARGS")}
+    done = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, encoding="utf-8")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")], done.stderr
 
 
