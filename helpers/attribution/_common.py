@@ -60,9 +60,13 @@ def kind_for(model: nn.Module | None) -> Kind:
 
 def first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | None:
     """Return the Conv2d that stands first among the modules of ``model``, else its first Conv1d, else None."""
-    found = [module for module in model.modules() if isinstance(module, nn.Conv1d | nn.Conv2d)]
-    flat = [module for module in found if isinstance(module, nn.Conv2d)]  # attention over channels uses a Conv1d
-    return next(iter(flat or found), None)
+    of_texts = None
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            return module
+        if of_texts is None and isinstance(module, nn.Conv1d):  # attention over channels uses one, too
+            of_texts = module
+    return of_texts
 
 
 def places(maps: Tensor) -> tuple[int, ...]:
@@ -183,43 +187,47 @@ def explaining(model: nn.Module) -> Iterator[None]:
         casts = {d: torch.get_autocast_dtype(d) for d in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(d)}
         for device in casts:
             stack.enter_context(torch.autocast(device, enabled=False))
-        made_in_inference_mode = any(
-            t.is_inference() and t.is_floating_point() for t in chain(model.parameters(), model.buffers())
-        )
-        stack.callback(
-            _CALL.reset, _CALL.set(_Call(casts or (outer.autocast if outer else {}), made_in_inference_mode))
-        )
-        modes = [(module, module.training) for module in model.modules()]
-        parameters = [(p, p.requires_grad) for p in model.parameters() if not p.is_inference()]
-        buffers = _Buffers(model)
+        before = _State(model)
+        call = _Call(casts or (outer.autocast if outer else {}), before.made_in_inference_mode)
+        stack.callback(_CALL.reset, _CALL.set(call))
         try:
-            model.eval()
-            for parameter, _ in parameters:
-                parameter.requires_grad_(False)
+            if any(mode for _, mode in before.modes):
+                model.eval()
+            for parameter, trainable in before.parameters:
+                if trainable:
+                    parameter.requires_grad_(False)
             with torch.inference_mode(False), torch.enable_grad():
                 yield
         finally:
-            for module, mode in modes:
-                module.training = mode
-            for parameter, trainable in parameters:
-                parameter.requires_grad_(trainable)
-            buffers.restore()
+            before.restore()
 
 
-class _Buffers:
-    """The buffers of a model as they are now."""
+class _State:
+    """What may change while a model is explained, as it is now: modes, ``requires_grad`` and buffers."""
 
     def __init__(self, model: nn.Module) -> None:
-        found = [(m, name, b) for m in model.modules() for name, b in m.named_buffers(recurse=False)]
-        self.kept = [(m, name, b, b.detach().clone(), b._version) for m, name, b in found if not b.is_inference()]
+        modules = list(model.modules())
+        parameters = [p for module in modules for p in module._parameters.values() if p is not None]
+        buffers = [(module, name, b) for module in modules for name, b in module._buffers.items() if b is not None]
+        self.modes = [(module, module.training) for module in modules]
+        self.parameters = [(p, p.requires_grad) for p in parameters if not p.is_inference()]
+        self.buffers = [(m, name, b, b.detach().clone(), b._version) for m, name, b in buffers if not b.is_inference()]
+        fixed = [t for t in chain(parameters, (b for _, _, b in buffers)) if t.is_inference()]
+        self.made_in_inference_mode = any(t.is_floating_point() for t in fixed)
 
-    @torch.no_grad()
     def restore(self) -> None:
-        """Put back those that a forward pass has changed, or has exchanged for another tensor."""
-        for module, name, buffer, values, version in self.kept:
+        """Put back what has changed, also a buffer that a forward pass has exchanged for another tensor."""
+        for module, mode in self.modes:
+            if module.training != mode:
+                module.training = mode
+        for parameter, trainable in self.parameters:
+            if parameter.requires_grad != trainable:
+                parameter.requires_grad_(trainable)
+        for module, name, buffer, values, version in self.buffers:
             if buffer._version != version:
-                buffer.copy_(values)
-            if getattr(module, name, None) is not buffer and not isinstance(module, torch.jit.ScriptModule):
+                with torch.no_grad():
+                    buffer.copy_(values)
+            if not isinstance(module, torch.jit.ScriptModule) and module._buffers.get(name) is not buffer:
                 setattr(module, name, buffer)
 
 
@@ -337,6 +345,8 @@ def _forward(model: nn.Module, x: Tensor, call: _Call) -> Any:
     Turning the weights to the quick layout costs more than one or two pictures gain by it. A gradient to the picture
     itself is left in the plain layout, since with other rounding a ReLU flips now and then.
     """
+    if call.fast is None and (output := _forward_alone(model, x)) is not None:
+        return output
     fast = len(x) > 2 and not x.requires_grad if call.fast is None else call.fast
     given = turned(x) if fast else x
     given = x.clone() if given is x else given
@@ -354,6 +364,26 @@ def _forward(model: nn.Module, x: Tensor, call: _Call) -> Any:
         return model(x.clone(memory_format=torch.contiguous_format))
 
 
+def _forward_alone(model: nn.Module, x: Tensor) -> Any:
+    """Return what the model gives for one picture on the way to its gradient, or None where it has to be watched.
+
+    Watching costs some ten microseconds for each call of a torch function. One picture can do without: no other is
+    mixed with it, it stays in the plain layout, random numbers move the generator, and the graph tells of a softmax.
+    """
+    if len(x) > 1 or x.device.type != "cpu" or not torch.is_grad_enabled():
+        return None
+    state = torch.get_rng_state()
+    try:
+        output = model(x.clone())
+    except RuntimeError:
+        return None  # again under the watch, which mends a layout
+    if not torch.equal(state, torch.get_rng_state()):
+        torch.set_rng_state(state)
+        return None
+    _warn_of_probabilities(model, _logits(output, len(x)))
+    return output
+
+
 def _note_what_was_seen(model: nn.Module, x: Tensor, output: Any, watch: Watch, call: _Call) -> None:
     """Keep what the first forward pass showed, and warn of random numbers and of probabilities."""
     call.fast, call.mixes = not watch.plain, watch.mixes
@@ -363,7 +393,10 @@ def _note_what_was_seen(model: nn.Module, x: Tensor, output: Any, watch: Watch, 
             f"{type(model).__name__} calls {watch.random}() also in eval() mode, so its answers are random, and a map "
             "explains one draw of them. For dropout write F.dropout(x, p, training=self.training), or nn.Dropout.",
         )
-    logits = _logits(output, len(x))
+    _warn_of_probabilities(model, _logits(output, len(x)), watch)
+
+
+def _warn_of_probabilities(model: nn.Module, logits: Tensor | None, watch: Watch | None = None) -> None:
     if logits is not None and (how := _probabilities(logits, watch)):
         module = nn.Sigmoid if how == "sigmoid" else nn.Softmax
         names = [name for name, part in model.named_modules() if name and isinstance(part, module)]
@@ -377,11 +410,10 @@ def _note_what_was_seen(model: nn.Module, x: Tensor, output: Any, watch: Watch, 
         )
 
 
-def _probabilities(logits: Tensor, watch: Watch) -> str | None:
+def _probabilities(logits: Tensor, watch: Watch | None) -> str | None:
     """Return "softmax" or "sigmoid" if that is how ``logits`` came about, as far as it can be seen, else None."""
-    name, result = watch.last_probabilities
-    if result is logits:
-        return name
+    if watch is not None and watch.last_probabilities[1] is logits:
+        return watch.last_probabilities[0]
     for how in ("Softmax", "Sigmoid"):
         if type(logits.grad_fn).__name__.startswith(f"{how}Backward"):
             return how.lower()

@@ -40,10 +40,10 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
         ReLU()
     """
     check_module(model)
+    if isinstance(layer, nn.Module) and any(module is layer for module in model.modules()):
+        return _open(layer)
     names = {name: module for name, module in model.named_modules() if name}
     if isinstance(layer, nn.Module):
-        if any(module is layer for module in model.modules()):
-            return _open(layer)
         raise ValueError(
             f"This {type(layer).__name__} is not a part of the {type(model).__name__}; "
             f"take the layer from the same model, for example by name: {_candidates('', names)}."
