@@ -27,7 +27,7 @@ def watching(step: Step) -> Iterator[None]:
 
 
 def in_chunks(total: int, chunk: int | None, what: str, x: Tensor) -> Iterator[Tensor]:
-    """Yield the numbers 0 to ``total - 1`` in order, as int64 tensors of at most ``chunk``, the last may be shorter.
+    """Yield the numbers 0 to ``total - 1`` in order, as int64 tensors of nearly equal length, at most ``chunk``.
 
     After two seconds a progress bar appears, headed by ``what``; it goes when the work is done.
 
@@ -47,7 +47,7 @@ def in_chunks(total: int, chunk: int | None, what: str, x: Tensor) -> Iterator[T
         raise ValueError(f"chunk is {chunk!r}; give how many pictures may go through the network at once, 1 or more.")
     watcher = _WATCHER.get()
     with tqdm(total=total, desc=what, delay=2, leave=False, disable=watcher is not None) as bar:
-        for numbers in torch.arange(total).split(chunk):
+        for numbers in torch.arange(total).tensor_split(max(1, -(-total // chunk))):
             yield numbers
             bar.update(len(numbers))
             if watcher:
