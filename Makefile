@@ -1,6 +1,7 @@
 # make lab    set up (the first time) and open the course        make test   set up and prove that all of it works
 # What a caller names (IN, LESSON ...) is read by the shell, as "$$IN", so that blanks and quotes in it are safe; make
-# itself passes on what stands on its command line. ARGS alone holds several words.
+# itself passes on what stands on its command line. ARGS alone holds several words. uv compiles no byte code unless it
+# is told to; without it torch takes twice as long to import, in each kernel.
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
@@ -42,11 +43,11 @@ $(INSTALLED): requirements.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The course needs Python 3.11 or newer: make PYTHON=python3.12 " + "lab")'
 	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
-	$(BIN)/uv pip install -q --python $(BIN)/python -r requirements.txt
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -r requirements.txt
 	@touch $(INSTALLED)
 
 $(INSTALLED_ALL): docs/requirements.txt $(INSTALLED)
-	$(BIN)/uv pip install -q --python $(BIN)/python -r docs/requirements.txt
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -r docs/requirements.txt
 	@touch $(INSTALLED_ALL)
 
 env: $(INSTALLED)

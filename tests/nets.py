@@ -29,7 +29,7 @@ AVERAGED = {name: layer for name, layer in LAYERS.items() if name != "vgg11_bn"}
 def random_net(name: str) -> nn.Module:
     """Return a torchvision net with random weights and uneven BatchNorm statistics, in eval() mode: copy to change."""
     torch.manual_seed(0)
-    net = torchvision.models.get_model(name, weights=None)
+    net = slim(name) if name.startswith("vgg") else torchvision.models.get_model(name, weights=None)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.2)
@@ -41,6 +41,19 @@ def random_net(name: str) -> nn.Module:
         nn.init.normal_(net.classifier[1].weight, mean=0.005, std=0.01)
         nn.init.constant_(net.classifier[1].bias, 0.5)
     return net.eval()
+
+
+def slim(name: str) -> nn.Module:
+    """Return torchvision's VGG with 160 hidden units in its head, not 4096: a tenth of its 133 million weights."""
+    with torch.device("meta"):
+        net = torchvision.models.get_model(name, weights=None)
+    for number, sizes in {0: (25088, 160), 3: (160, 160), 6: (160, 1000)}.items():
+        net.classifier[number] = nn.Linear(*sizes)
+        nn.init.normal_(net.classifier[number].weight, std=(2 / sizes[0]) ** 0.5)
+    for module in net.features.to_empty(device="cpu"):
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    return net
 
 
 def pictures(count: int = 2, size: int = 64, seed: int = 1) -> torch.Tensor:

@@ -197,7 +197,7 @@ def test_shipped_nets_know_the_course_digits(name, bar):
 @pytest.mark.parametrize(
     ("name", "bar", "step"),
     [
-        ("digits_cnn", 0.978, 1),
+        ("digits_cnn", 0.978, 4),
         ("digits_dnn", 0.82, 1),
         ("digits_cnn_mnist", 0.992, 4),
         ("digits_dnn_mnist", 0.92, 1),
