@@ -289,8 +289,8 @@ def test_q3_leaves_the_random_numbers_alone():
 
 @pytest.fixture(scope="module")
 def three():
-    """Return twenty shapes, the names of the ReLUs, and the table of their grades."""
-    test, net = shapes.one(20, seed=6, off_centre=True), load_classifier("shapes_vgg").model
+    """Return ten shapes, the names of the ReLUs, and the table of their grades."""
+    test, net = shapes.one(10, seed=6, off_centre=True), load_classifier("shapes_vgg").model
     layers = [f"features.{i}" for i in (1, 4, 6, 9, 11, 14, 16)]
     x, labels = shapes.preprocess(test.images), torch.from_numpy(test.labels)
     tables = [

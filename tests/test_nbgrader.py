@@ -70,6 +70,7 @@ def test_output_outside_of_the_course_is_an_error(capsys, tmp_path):
     assert "is not inside the course" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(os.environ.get("COURSE_ALL") != "1", reason="make test-all has nbgrader, and a minute for it")
 @pytest.mark.skipif(not find_spec("nbgrader"), reason="nbgrader is not installed: pip install nbgrader")
 def test_nbgrader_gives_the_points(tmp_path):
     make_nbgrader.write(tmp_path)

@@ -34,8 +34,10 @@ def texture(rng: np.random.Generator, lab: np.ndarray) -> np.ndarray:
     paler, lighter = rng.uniform(0.6, 1.1), rng.choice([-1, 1]) * rng.uniform(7, 20)
     other = lab * [1, paler, paler] + [lighter, *rng.normal(0, 6, 2)]
     angle, pace = rng.uniform(0, np.pi), rng.uniform(0.25, 0.9)
-    wave = np.sin(pace * (COLUMNS * np.cos(angle) + ROWS * np.sin(angle)) + 2.5 * clouds(rng, 4))
+    bent = 2.5 * clouds(rng, 4)
     kind = rng.integers(6)
+    if kind in (2, 3, 4):
+        wave = np.sin(pace * (COLUMNS * np.cos(angle) + ROWS * np.sin(angle)) + bent)
     if kind == 0:
         amount = clouds(rng, int(rng.integers(3, 9)))
     elif kind == 1:
