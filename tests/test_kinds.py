@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 import threading
 import warnings
 
@@ -10,8 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
-from helpers import attribution
+from helpers import attribution, evaluation, synthesis
 from helpers.hooks import capture, channels_last_as_maps, split_at, tokens_as_maps
 from test_contract import assert_same, state
 
@@ -883,6 +885,100 @@ def test_parameters_that_the_model_unfreezes_are_frozen_again():
     before = state(net)
     A.gradient(net, pictures(), 1)
     assert_same(before, state(net))
+
+
+# --- parts that run again in the backward pass, and weights without a shape ---
+
+CHECKPOINTS = {  # how the part is run, and which part
+    f"{'reentrant' if reentrant else 'plain'}, {part}": (reentrant, part)
+    for reentrant in (True, False)
+    for part in ("stem", "conv", "both")
+}
+
+
+class Checkpointed(Net):
+    def __init__(self, reentrant, part):
+        super().__init__()
+        self.reentrant, self.part = reentrant, part
+
+    def forward(self, x):
+        def again(*steps):
+            return lambda z: checkpoint(nn.Sequential(*steps), z, use_reentrant=self.reentrant)
+
+        stem, conv = (self.stem, nn.ReLU()), (self.conv, nn.ReLU())
+        if self.part == "both":
+            maps = again(*stem, *conv)(x)
+        else:
+            maps = (
+                again(*conv)(nn.Sequential(*stem)(x)) if self.part == "conv" else nn.Sequential(*conv)(again(*stem)(x))
+            )
+        return self.fc(maps.mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", [*OPTIONS, "lrp", "full_grad"])
+@pytest.mark.parametrize("how", CHECKPOINTS)
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_checkpoints_inside_of_the_model(name, how):
+    method = getattr(A, name) if name in ELSEWHERE else lambda *given: explain(name, *given)
+    net, x = Checkpointed(*CHECKPOINTS[how]).eval(), pictures()
+    try:
+        got = method(net, x, 1)
+    except ValueError as error:
+        assert name not in WITHOUT_GRADIENT
+        assert re.search(
+            "uses torch.utils.checkpoint.*switch it off|torch.utils.checkpoint with|plain PyTorch", str(error)
+        )
+    else:
+        torch.testing.assert_close(got, method(Net().eval(), x, 1))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_the_gradient_through_a_checkpoint(reentrant):
+    """PyTorch's newer way gives every gradient; the older way gives none to a picture."""
+    net, x = Checkpointed(reentrant, "both"), pictures()
+    if reentrant:
+        with pytest.raises(ValueError, match="uses torch.utils.checkpoint"):
+            A.gradient(net, x, 1)
+        with pytest.raises(ValueError, match="ran without gradients"):
+            A.grad_cam(net, x, 1, layer="conv")
+        with pytest.raises(ValueError, match="uses torch.utils.checkpoint"):
+            synthesis.maximise(net, synthesis.logit(1), x, steps=2)
+    else:
+        torch.testing.assert_close(A.gradient(net, x, 1), A.gradient(Net(), x, 1))
+
+
+class Lazy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.LazyConv2d(8, 3), nn.LazyLinear(5)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("name", [*OPTIONS, "lrp", "full_grad"])
+def test_weights_that_have_no_shape_yet(name):
+    method = getattr(A, name) if name in ELSEWHERE else lambda *given: explain(name, *given)
+    net, x = Lazy(), pictures()
+    with pytest.raises(ValueError, match=r"Lazy has a LazyConv2d, .*run it once, model\(x\)"):
+        method(net, x, 1)
+    net(x)
+    nn.init.constant_(net.fc.bias, 3.0)
+    assert method(net, x, 1).isfinite().all()
+
+
+# --- a method inside of a measurement, under autocast ---
+
+
+@pytest.mark.parametrize("name", ["grad_cam", "score_cam", "occlusion"])
+@pytest.mark.filterwarnings("ignore:Net gives its scores in steps")
+def test_autocast_reaches_the_methods_inside_of_a_measurement(name):
+    net, seen = Net(), []
+    net.conv.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        evaluation.sensitivity_max(net, pictures(), lambda model, x, target: explain(name, model, x, target), samples=2)
+    assert set(seen) == {torch.bfloat16}
 
 
 # --- numbers at the ends of their range ---

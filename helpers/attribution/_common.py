@@ -23,6 +23,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import CheckpointError
 
 from helpers.attribution._speed import LOOKS_AT_MEMORY, make_plain, needs_plain, turned
 from helpers.attribution.progress import in_chunks
@@ -641,6 +642,27 @@ def scores_and_target_on_whole(
             found.append(score(output, target, len(rows)) if callable(target) else output)
         answer = torch.cat(found)
         return (answer, target) if callable(target) else (score(answer, target), settle(answer, target))
+
+
+@contextmanager
+def backward_pass(model: nn.Module) -> Iterator[None]:
+    """Inside the block gradients are taken; the errors of `torch.utils.checkpoint` come out as a sentence.
+
+    It runs a part of the model again in the backward pass, where neither hooks nor rules of a method reach it.
+
+    Raises:
+        ValueError: the model uses it, in a way in which the method cannot have its gradient.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, CheckpointError) and "checkpoint is incompatible with .grad()" not in str(error):
+            raise
+        raise ValueError(
+            f"{type(model).__name__} uses torch.utils.checkpoint, which runs a part of it a second time in the "
+            "backward pass, where this method cannot follow: switch it off while you explain, for example with "
+            "model.gradient_checkpointing_disable() or memory_efficient=False; the values stay the same."
+        ) from error
 
 
 def without_autocast(x: Tensor) -> torch.autocast:

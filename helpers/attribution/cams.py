@@ -10,7 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, autograd, einsum, nn
 
-from helpers.attribution._common import Target, check_pictures, explaining, places, run, score, scores_of, which, wide
+from helpers.attribution._common import (
+    Target,
+    backward_pass,
+    check_pictures,
+    explaining,
+    places,
+    run,
+    score,
+    scores_of,
+    which,
+    wide,
+)
 from helpers.attribution._layer_maps import arrangement, layer_maps, output_of
 from helpers.attribution.gradients import guided_backprop
 from helpers.attribution.maps import upsample
@@ -395,7 +406,8 @@ def maps_and_gradients(
         output = output_of(record, module)
         arrange = arrangement(module, output, x, as_maps)
         try:
-            slopes = record.gradient(scores)
+            with backward_pass(model):
+                slopes = record.gradient(scores)
         except RuntimeError as error:
             raise ValueError(str(error)) from error
     A, G = wide(arrange(output.detach())), wide(arrange(slopes))

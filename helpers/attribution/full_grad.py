@@ -8,7 +8,17 @@ from torch import Tensor, autograd, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-from helpers.attribution._common import Target, check_pictures, explaining, kind, run, score, wide, without_autocast
+from helpers.attribution._common import (
+    Target,
+    backward_pass,
+    check_pictures,
+    explaining,
+    kind,
+    run,
+    score,
+    wide,
+    without_autocast,
+)
 from helpers.attribution.maps import upsample
 
 # Common layers for which the parts of input and biases do not add up to the score.
@@ -116,7 +126,13 @@ def full_gradients(model: nn.Module, x: Tensor, target: Target = None) -> tuple[
                 f"The score does not depend on the {kind(x).one}: is there a detach() or a no_grad in the model?"
             )
         outputs = [x, *(output for _, _, output in runs)]
-        gradients = autograd.grad(scores.sum(), outputs, allow_unused=True, materialize_grads=True)
+        if hidden := [name for name, _, output in runs if not output.requires_grad]:
+            raise ValueError(
+                f"The layer {hidden[0]!r} ran without gradients: look for a torch.no_grad() around it, or a "
+                "torch.utils.checkpoint with use_reentrant=True, also inside of the model."
+            )
+        with backward_pass(model):
+            gradients = autograd.grad(scores.sum(), outputs, allow_unused=True, materialize_grads=True)
         of_input = wide(x.detach()) * wide(gradients[0])
         of_biases: dict[str, Tensor] = {}
         for (name, module, output), gradient in zip(runs, gradients[1:], strict=True):

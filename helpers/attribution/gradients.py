@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, autograd, nn
 
-from helpers.attribution._common import Target, check_pictures, explaining, kind, scores_of, which
+from helpers.attribution._common import Target, backward_pass, check_pictures, explaining, kind, scores_of, which
 from helpers.hooks import relu_rule
 
 
@@ -183,7 +183,8 @@ def one_pass(model: nn.Module, x: Tensor, target: Target) -> Tensor:
     """
     x = x.requires_grad_()
     scores = scores_of(model, x, target)
-    slopes = autograd.grad(scores.sum(), x, allow_unused=True)[0] if scores.requires_grad else None
+    with backward_pass(model):
+        slopes = autograd.grad(scores.sum(), x, allow_unused=True)[0] if scores.requires_grad else None
     if slopes is None:
         raise ValueError(
             f"The score does not depend on the {kind(x).one}: is there a detach() or a no_grad in the model?"

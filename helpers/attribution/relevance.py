@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, autograd, nn
 from torch.overrides import TorchFunctionMode
 
-from helpers.attribution._common import Target, check_pictures, explaining, run, score, without_autocast
+from helpers.attribution._common import Target, backward_pass, check_pictures, explaining, run, score, without_autocast
 from helpers.hooks import capture, find_layer
 
 # --- one layer ---
@@ -353,7 +353,8 @@ def lrp(
             scores = score(run(model, x), target)
             walk.check_end(scores)
         asked = picture if record is None else (record.activations,)
-        factors = autograd.grad(scores.sum(), asked, allow_unused=True) if scores.requires_grad else (None,)
+        with backward_pass(model):
+            factors = autograd.grad(scores.sum(), asked, allow_unused=True) if scores.requires_grad else (None,)
     if factors[0] is None:
         raise ValueError(
             "No relevance arrives there: the score does not depend on it, or it is the output of a layer that is "

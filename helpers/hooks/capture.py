@@ -6,10 +6,26 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 
 def check_module(model: nn.Module) -> None:
-    """Raise TypeError unless ``model`` is a module: a function's mode and parameters cannot be set and put back."""
+    """Check that ``model`` is a module whose mode and parameters can be set and put back.
+
+    Raises:
+        TypeError: not a module, but a function, for example.
+        ValueError: a module whose weights get their shape in the first forward pass, which has not been yet.
+    """
+    _check_is_module(model)
+    lazy = next((module for module in model.modules() if isinstance(module, LazyModuleMixin)), None)
+    if lazy is not None and lazy.has_uninitialized_params():
+        raise ValueError(
+            f"{type(model).__name__} has a {type(lazy).__name__}, whose weights get their shape in the first forward "
+            "pass: run it once, model(x), with pictures as you will give them."
+        )
+
+
+def _check_is_module(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
         raise TypeError(
@@ -39,7 +55,7 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
         >>> find_layer(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), "1")
         ReLU()
     """
-    check_module(model)
+    _check_is_module(model)
     if isinstance(layer, nn.Module) and any(module is layer for module in model.modules()):
         return _open(layer)
     names = {name: module for name, module in model.named_modules() if name}
@@ -120,7 +136,8 @@ class Maps:
         """
         if not self.activations.requires_grad:
             raise RuntimeError(
-                "The layer ran without gradients: look for a torch.no_grad() around it, also inside of the model."
+                "The layer ran without gradients: look for a torch.no_grad() around it, or a torch.utils.checkpoint "
+                "with use_reentrant=True, also inside of the model."
             )
         gradient = None
         if score.requires_grad:

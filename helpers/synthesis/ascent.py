@@ -1,14 +1,14 @@
 """Activation maximisation: change a picture until a unit says as much as it can."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, autograd, nn
 from tqdm.auto import tqdm
 
-from helpers.attribution._common import check_pictures, explaining, run, wide
+from helpers.attribution._common import backward_pass, check_pictures, explaining, run, wide
 from helpers.hooks import run_to
 from helpers.synthesis.objectives import Objective, total_variation
 from helpers.synthesis.spaces import Bounds, View, blurred, limits, space_of
@@ -145,7 +145,7 @@ def reading(model: nn.Module, layer: str | nn.Module | None) -> Iterator[Callabl
         layer: module or its name, or None.
 
     Raises:
-        ValueError: the model has no such layer, or never calls it.
+        ValueError: the model has no such layer, or never calls it; it hides the gradient in a checkpoint.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU())
@@ -153,11 +153,8 @@ def reading(model: nn.Module, layer: str | nn.Module | None) -> Iterator[Callabl
     ...     read(torch.rand(2, 3, 5, 5)).shape
     torch.Size([2, 4, 3, 3])
     """
-    if layer is None:
-        yield lambda x: run(model, x)
-    else:
-        with run_to(model, layer) as read:
-            yield read
+    with backward_pass(model), nullcontext() if layer is None else run_to(model, layer) as read:
+        yield read or (lambda x: run(model, x))
 
 
 def descend(
