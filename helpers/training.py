@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from tqdm.auto import tqdm
 
 
@@ -124,10 +125,11 @@ def fit(
         The loss of each batch, in nats, from first to last.
 
     Raises:
-        TypeError: the model is not a module, images or labels are no tensors, or the model gives something else than
-            one tensor.
+        TypeError: the model is not a module, images or labels are no tensors, or model or transform give something
+            else than one tensor.
         ValueError: no image or a different number of labels; labels outside of the classes; pictures that are whole
-            numbers, NaN or infinite; a loss that becomes NaN or infinite; nothing to train.
+            numbers, NaN or infinite, or have other channels than the model takes; a loss that becomes NaN or infinite;
+            nothing to train; weights without values, as on the meta device.
 
     >>> import torch
     >>> from helpers.training import Recipe, fit
@@ -138,9 +140,12 @@ def fit(
     >>> len(losses), net.training
     (8, False)
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"The model is a {type(model).__name__}; give a torch.nn.Module, which has weights to train.")
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"The recipe is a {type(recipe).__name__}; give a Recipe, such as QUICK or Recipe(epochs=3).")
+    _check_model(model)
     _check_data(images, labels)
+    if any(map(is_lazy, model.parameters())):  # weights that have no shape yet could not be put back
+        predict_logits(model, images[:2], transform=transform)
     device, steps = _device(model), recipe.epochs * len(_batches(len(images), recipe.batch_size))
     losses: list[float] = []
     with (
@@ -156,7 +161,7 @@ def fit(
         for _ in range(recipe.epochs):
             for chosen in _batches(len(images), recipe.batch_size):
                 batch = images[chosen].to(device).contiguous(memory_format=layout)
-                batch = batch if transform is None else transform(batch)
+                batch = _transformed(batch, transform)
                 loss = _loss(_logits(model, batch), labels[chosen].to(device))
                 losses.append(loss.item())
                 if not math.isfinite(losses[-1]):
@@ -193,8 +198,10 @@ def predict_logits(
         Logits [N, classes], on the CPU.
 
     Raises:
-        TypeError: the model gives something else than one tensor.
-        ValueError: there is no image, ``batch_size`` is below one, or the model's output is not [N, classes].
+        TypeError: the model is not a module, the images are no tensor, or model or transform give something else than
+            one tensor.
+        ValueError: there is no image, ``batch_size`` is below one, or the model's output is not [N, classes]; images
+            of another precision, or with other channels, than the model takes.
 
     >>> import torch
     >>> from helpers.training import predict_logits
@@ -203,14 +210,17 @@ def predict_logits(
     >>> predict_logits(net, torch.rand(7, 1, 4, 4), batch_size=2).shape, net.training
     (torch.Size([7, 3]), True)
     """
-    if len(images) == 0 or batch_size < 1:
+    _check_model(model)
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images are a {type(images).__name__}; give a tensor, for instance torch.as_tensor(array).")
+    if len(images) == 0 or not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"Got {len(images)} images and batch_size {batch_size}; give one or more of both.")
     device = next(model.parameters(), torch.empty(0)).device
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         copies = (part.to(device).clone(memory_format=torch.contiguous_format) for part in images.split(batch_size))
-        return torch.cat([_logits(model, part if transform is None else transform(part)).cpu() for part in copies])
+        return torch.cat([_logits(model, _transformed(part, transform)).cpu() for part in copies])
     finally:
         for module, mode in modes:
             module.training = mode
@@ -236,9 +246,9 @@ def measure_accuracy(
         batch_size: how many images go through at a time, one or more; it changes the memory needed and the speed.
 
     Raises:
-        TypeError: the model gives something else than one tensor.
-        ValueError: there is no image, ``labels`` are not one class number for each, ``batch_size`` is below one, or
-            the model's output is not [N, classes].
+        TypeError: labels that are no tensor; and as `predict_logits` does.
+        ValueError: there is no image, ``labels`` are not one class number for each, or none of the model's classes; and
+            as `predict_logits` does.
 
     >>> import torch
     >>> from helpers.training import measure_accuracy
@@ -248,22 +258,38 @@ def measure_accuracy(
     >>> measure_accuracy(net, images, torch.tensor([0, 1, 2, 0]))
     0.75
     """
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels are a {type(labels).__name__}; give a tensor, for instance torch.as_tensor(labels).")
     if labels.shape != (len(images),) or labels.is_floating_point():
         kind = "float" if labels.is_floating_point() else "integer"
         raise ValueError(
             f"Got {kind} labels {list(labels.shape)}; give a class number for each of {len(images)} images."
         )
     logits = predict_logits(model, images, transform=transform, batch_size=batch_size)
+    _check_range(labels, logits.shape[1])
     return (logits.argmax(1) == labels.cpu()).float().mean().item()
 
 
 # --- what fit is made of ---
 
 
+def _check_model(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"The model is a {type(model).__name__}; give a torch.nn.Module, which has weights to train.")
+    weights = next(model.parameters(), None)
+    if weights is not None and weights.is_meta:
+        raise ValueError(
+            f"{type(model).__name__} is on the meta device, where weights have no values: load it, with "
+            "model.to_empty(device='cpu') and weights."
+        )
+
+
 def _check_data(images: Tensor, labels: Tensor) -> None:
     if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
         kinds = f"{type(images).__name__} and {type(labels).__name__}"
         raise TypeError(f"images and labels are {kinds}; give tensors, for instance torch.as_tensor(array).")
+    if images.is_meta or labels.is_meta:
+        raise ValueError("Images or labels are on the meta device, where tensors have no values: load them.")
     if len(images) == 0 or len(images) != len(labels):
         raise ValueError(f"Got {len(images)} images and {len(labels)} labels; give one label for each image.")
     if labels.dim() != (2 if labels.is_floating_point() else 1):
@@ -287,6 +313,11 @@ def _device(model: nn.Module) -> torch.device:
     trained = next((parameter for parameter in model.parameters() if parameter.requires_grad), None)
     if trained is None:
         raise ValueError("The model has no parameter to train; unfreeze some: model.fc.requires_grad_(True).")
+    if trained.is_inference():
+        raise ValueError(
+            f"{type(model).__name__} was made under torch.inference_mode(), and such weights cannot be changed: make "
+            "it outside of that block, or give copy.deepcopy(model)."
+        )
     return trained.device
 
 
@@ -296,6 +327,21 @@ def _batches(count: int, batch_size: int) -> list[Tensor]:
     if batch_size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
+
+
+def _transformed(batch: Tensor, transform: Callable[[Tensor], Tensor] | None) -> Tensor:
+    """Return what the transform makes of a batch of images, one for each."""
+    if transform is None:
+        return batch
+    count, result = len(batch), transform(batch)
+    if not isinstance(result, Tensor):
+        raise TypeError(
+            f"The transform returns a {type(result).__name__}; it must return the batch as a tensor, also where it "
+            "changes it in place."
+        )
+    if len(result) != count:
+        raise ValueError(f"The transform makes {len(result)} of {count} images; it must return one for each.")
+    return result
 
 
 def _optimiser(model: nn.Module, recipe: Recipe, steps: int) -> tuple[torch.optim.Optimizer, object]:
@@ -337,7 +383,7 @@ def _layout(model: nn.Module, two: Tensor, transform: Callable | None, device: t
     try:
         with torch.no_grad():
             batch = two.to(device).contiguous(memory_format=torch.channels_last)
-            copy.deepcopy(model).train()(batch if transform is None else transform(batch))
+            copy.deepcopy(model).train()(_transformed(batch, transform))
     except Exception:  # whatever it is: if it has another cause, it comes again in the first step, with its own words
         return torch.contiguous_format
     return torch.channels_last
@@ -353,11 +399,10 @@ def _logits(model: nn.Module, batch: Tensor) -> Tensor:
         raise ValueError(f"The images are {batch.dtype}, the model's weights {wanted}: {cure}, or give a transform.")
     try:
         logits = model(batch)
-    except ValueError as error:
-        if "more than 1 value per channel" not in str(error):
+    except (RuntimeError, ValueError) as error:
+        if (cause := _what_does_not_fit(model, batch, str(error))) is None:
             raise
-        cure = "give two images or more, and a batch_size above one"
-        raise ValueError(f"BatchNorm cannot take a mean over a batch of one picture: {cure}.") from error
+        raise ValueError(cause) from error
     if not isinstance(logits, Tensor):
         kind = type(logits).__name__
         raise TypeError(
@@ -368,6 +413,28 @@ def _logits(model: nn.Module, batch: Tensor) -> Tensor:
     return logits
 
 
+def _what_does_not_fit(model: nn.Module, batch: Tensor, error: str) -> str | None:
+    """Return the sentence for images that the model cannot take, or None."""
+    if "more than 1 value per channel" in error:
+        cure = "give two images or more, and a batch_size above one"
+        return f"BatchNorm cannot take a mean over a batch of one picture: {cure}."
+    shape = list(batch.shape)
+    first = next((module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)), None)
+    if isinstance(first, nn.Conv2d) and batch.dim() not in (3, 4):
+        return f"The images have shape {shape}, {type(model).__name__} begins with a Conv2d: give [N, C, H, W]."
+    if isinstance(first, nn.Conv2d) and batch.dim() == 4 and batch.shape[1] != first.in_channels:
+        return (
+            f"The images have {batch.shape[1]} channels, {type(model).__name__} takes {first.in_channels}: give such "
+            "images, or a transform that makes them."
+        )
+    if isinstance(first, nn.Linear) and "cannot be multiplied" in error:
+        return (
+            f"The images have shape {shape}, which makes {batch[0].numel()} values for each, and the first linear "
+            f"layer of {type(model).__name__} takes {first.in_features}: give images of its size, or change the layer."
+        )
+    return None
+
+
 def _loss(logits: Tensor, labels: Tensor) -> Tensor:
     classes = logits.shape[1]
     if labels.dim() == 2 and labels.shape[1] != classes:
@@ -376,10 +443,16 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
         )
     if labels.dim() == 1:
         labels = labels.long()
-        if labels.min() < 0 or labels.max() >= classes:  # on a GPU torch would end the whole session here
-            ends = f"from {labels.min()} to {labels.max()}"
-            raise ValueError(f"labels go {ends}, the model has {classes} classes: number them 0 to {classes - 1}.")
+        _check_range(labels, classes)  # on a GPU torch would end the whole session
     return F.cross_entropy(logits, labels)
+
+
+def _check_range(labels: Tensor, classes: int) -> None:
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= classes:
+        raise ValueError(
+            f"labels go from {lowest} to {highest}, the model has {classes} classes: number them 0 to {classes - 1}."
+        )
 
 
 def _why_not_finite(batch: Tensor, losses: list[float], recipe: Recipe) -> str:
@@ -387,6 +460,8 @@ def _why_not_finite(batch: Tensor, losses: list[float], recipe: Recipe) -> str:
     if math.isfinite(losses[-1]):
         what = "The weights became NaN or infinite in the last step"
     cure = f"lower the learning rate, which is {recipe.lr:g}, or look at the model's weights"
+    if torch.finfo(batch.dtype).bits < 32:
+        cure = f"{batch.dtype} is too coarse to train with: give model.float() and images.float()"
     if not bool(batch.isfinite().all()):
         cure = "the transform makes NaN or infinite values of the images: mend it"
     return f"{what}; {cure}. The weights are as before."

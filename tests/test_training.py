@@ -66,7 +66,7 @@ def test_predict_restores_the_mode_also_after_an_error():
     logits = predict_logits(model, images, batch_size=7)
     assert not logits.requires_grad
     torch.testing.assert_close(logits, predict_logits(model, images))  # no dropout, whatever the batches
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="first linear layer"):
         predict_logits(model, images[..., :2])
     assert modes == [module.training for module in model.modules()]
 
@@ -402,3 +402,107 @@ def test_asking_leaves_the_pictures_as_they_were():
     before = images.clone()
     predict_logits(Doubles(3, 2), images, transform=lambda batch: batch.add_(1))
     assert torch.equal(images, before)
+
+
+def colours(count=8, channels=3):
+    """Colour pictures of three classes, and a net for them."""
+    seed_everything(0)
+    net = nn.Sequential(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    return net, torch.rand(count, 3, 6, 6), torch.arange(count) % 3
+
+
+ASKED = {
+    "fit": lambda net, x, y, **more: fit(net, x, y, Recipe(1, batch_size=4), progress=False, **more),
+    "predict": lambda net, x, y, **more: predict_logits(net, x, **more),
+    "measure": lambda net, x, y, **more: measure_accuracy(net, x, y, **more),
+}
+asked = pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+
+
+@asked
+def test_pictures_with_other_channels(ask):
+    net, x, y = colours(channels=1)
+    with pytest.raises(ValueError, match="images have 3 channels, Sequential takes 1"):
+        ask(net, x, y)
+    ask(net, x, y, transform=lambda batch: batch.mean(1, keepdim=True))
+    with pytest.raises(ValueError, match=r"shape \[\d, 108\], Sequential begins with a Conv2d: give \[N, C, H, W\]"):
+        ask(net, x.flatten(1), y)
+
+
+@asked
+def test_pictures_of_another_size_than_the_linear_layer_takes(ask):
+    _, x, y = colours()
+    with pytest.raises(ValueError, match="108 values for each, and the first linear layer of Sequential takes 100"):
+        ask(nn.Sequential(nn.Flatten(), nn.Linear(100, 3)), x, y)
+
+
+@asked
+def test_weights_without_values(ask):
+    net, x, y = colours()
+    with pytest.raises(ValueError, match=r"Sequential is on the meta device.*load it"):
+        ask(net.to("meta"), x, y)
+
+
+TRANSFORMS = {
+    "nothing returned": (lambda batch: None, TypeError, "returns a NoneType; it must return the batch"),
+    "an array": (lambda batch: batch.numpy(), TypeError, "returns a ndarray"),
+    "fewer": (lambda batch: batch[:1], ValueError, r"makes 1 of \d images"),
+}
+
+
+@asked
+@pytest.mark.parametrize("how", TRANSFORMS)
+def test_transforms_that_return_no_batch(ask, how):
+    transform, error, said = TRANSFORMS[how]
+    net, x, y = colours()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(error, match=said):
+        ask(net, x, y, transform=transform)
+    torch.testing.assert_close(net.state_dict(), before)
+
+
+@pytest.mark.parametrize("ask", [ASKED["fit"], ASKED["measure"]], ids=["fit", "measure"])
+@pytest.mark.parametrize("shift", [1, -1])
+def test_labels_that_are_no_classes_of_the_model(ask, shift):
+    net, x, y = colours()
+    with pytest.raises(ValueError, match="the model has 3 classes: number them 0 to 2"):
+        ask(net, x, y + shift)
+
+
+@asked
+def test_lists_and_arrays(ask):
+    net, x, y = colours()
+    with pytest.raises(TypeError, match=r"torch.as_tensor\(array\)"):
+        ask(net, x.numpy(), y)
+    if ask is not ASKED["predict"]:
+        with pytest.raises(TypeError, match="torch.as_tensor"):
+            ask(net, x, y.tolist())
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_layers_without_a_shape_get_it_before_the_training(shift):
+    _, x, y = colours()
+    net = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(3))
+    if shift:
+        with pytest.raises(ValueError, match="number them 0 to 2"):
+            ASKED["fit"](net, x, y + shift)
+    else:
+        assert len(ASKED["fit"](net, x, y)) == 2
+
+
+def test_a_net_made_in_inference_mode_is_not_trained():
+    with torch.inference_mode():
+        net, x, y = colours()
+    with pytest.raises(ValueError, match="made under torch.inference_mode"):
+        ASKED["fit"](net, x, y)
+
+
+def test_half_precision_is_named_where_the_loss_is_no_number():
+    net, x, y = colours()
+    with pytest.raises(ValueError, match="too coarse to train with"):
+        fit(net.half(), x.half(), y, Recipe(4, "sgd", lr=1e6, batch_size=4), progress=False)
+
+
+def test_a_recipe_that_is_none():
+    with pytest.raises(TypeError, match="give a Recipe"):
+        fit(*colours(), None)
