@@ -500,7 +500,7 @@ def test_a_net_made_in_inference_mode_is_not_trained():
 def test_half_precision_is_named_where_the_loss_is_no_number():
     net, x, y = colours()
     with pytest.raises(ValueError, match="too coarse to train with"):
-        fit(net.half(), x.half(), y, Recipe(4, "sgd", lr=1e6, batch_size=4), progress=False)
+        ASKED["fit"](net.half(), 0 * x.half(), y)  # AdamW divides 0 by an epsilon of 0
 
 
 def test_a_recipe_that_is_none():
