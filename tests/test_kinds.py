@@ -718,8 +718,13 @@ def test_rise_in_bf16_at_its_usual_number_of_masks():
         assert correlation(attribution.rise(net, x, 1), expected) > 0.99
 
 
-@pytest.mark.parametrize("name", ["occlusion", "ablation_cam"])
+@pytest.mark.parametrize("name", ["occlusion", "rise", "score_cam", "ablation_cam", "infidelity"])
 def test_changes_below_the_rounding_are_said(name):
+    def explain(name, net, x):
+        if name == "infidelity":
+            return evaluation.infidelity(net, x, x, 1)
+        return globals()["explain"](name, net, x)
+
     net = Net().eval()
     with torch.no_grad():
         net.fc.bias.add_(300)  # bf16 has steps of 2 there, and nothing that happens is as large
@@ -729,7 +734,29 @@ def test_changes_below_the_rounding_are_said(name):
         explain(name, net.bfloat16(), pictures(dtype=torch.bfloat16))
 
 
+@pytest.mark.parametrize(("shift", "samples", "said"), [(0, 20, False), (10, 20, True), (10, 2000, False)])
+def test_rise_averages_rounding_over_its_masks(shift, samples, said):
+    net = Net(side=4).eval()
+    nn.init.constant_(net.fc.bias, shift + 1.5)
+    expected = A.rise(net, pictures(1), 1, samples=samples)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        got = A.rise(net.bfloat16(), pictures(1, dtype=torch.bfloat16), 1, samples=samples)
+    assert any("half precision" in str(warning.message) for warning in found) == said
+    assert said or correlation(got, expected) > 0.98
+
+
+def test_score_cam_whose_weights_are_all_alike_is_not_rounding():
+    net, x = Net().eval(), pictures()
+    nn.init.constant_(net.fc.weight, 1e-3)
+    nn.init.constant_(net.fc.bias, 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explain("score_cam", net.bfloat16(), x.bfloat16())
+
+
 @every_method
+@pytest.mark.filterwarnings("ignore:Net gives its scores in steps")
 def test_autocast_of_the_caller_is_as_it_was(name):
     with torch.autocast("cpu", torch.bfloat16):
         explain(name, Net(), pictures())

@@ -506,23 +506,24 @@ def fast_layout() -> bool:
     return bool(call and call.fast)
 
 
-def warn_if_rounded_away(model: nn.Module, changes: Tensor, scores: Tensor) -> None:
+def warn_if_rounded_away(model: nn.Module, changes: Tensor, scores: Tensor, tolerated: float = 0.0) -> None:
     """Warn once where changes of scores are no larger than the steps between numbers of the network's precision.
 
     Args:
         model: what is explained.
         changes: by how much the scores changed, any shape.
         scores: the scores themselves, any shape.
+        tolerated: how large the steps may be without harm.
     """
     call = _CALL.get()
     if call is None or call.rounding < 1e-4:
         return
     step = call.rounding * scores.abs().max()
-    if changes.square().mean().sqrt() < 2 * step:
+    if step > tolerated and changes.square().mean().sqrt() < 2 * step:
         _warn_once(
             model,
             f"{type(model).__name__} gives its scores in steps of about {step:.2g} (half precision), and the changes "
-            "that this method measures are hardly larger, so the map is mostly rounding: use model.float().",
+            "that this method measures are hardly larger, so its result is mostly rounding: use model.float().",
         )
 
 

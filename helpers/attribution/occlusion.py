@@ -203,15 +203,20 @@ def rise(
         # Taking the whole picture's score off first keeps the sums small; it cancels in the centred formula
         start, middle = (before, keep) if centred else (torch.zeros_like(before), 0.0)
         gathered, mask_sum = before.new_zeros(2, len(x), *x.shape[2:])  # sums of (y - start) (m - p), and of (m - p)
-        change = torch.zeros_like(before)
+        change, squares = torch.zeros_like(before), torch.zeros_like(before)
         for rows in in_chunks(samples * len(x), chunk, "RISE", x):
             picture, drawn = (rows % len(x)).to(x.device), rows // len(x)
             masks = _enlarged(grids[drawn].to(before), shifts[drawn].to(before), x.shape[2:])
             masked = (x[picture] * masks[:, None]).to(x.dtype)
             scores = scores_of(model, masked, of_rows(settled_target, picture)) - start[picture]
             change.index_add_(0, picture, scores)
+            squares.index_add_(0, picture, scores.square())
             mask_sum.index_add_(0, picture, masks - middle)
             gathered.index_add_(0, picture, einsum("r,r...->r...", scores, masks - middle))
+        # A cell of the map is a mean over masks, in which the rounding of single scores gets smaller
+        averaged = 3.5 * math.sqrt(samples) / cells ** (x.dim() / 2 - 1)
+        spread = (squares / samples - (change / samples).square()).relu().sqrt()
+        warn_if_rounded_away(model, averaged * spread, before)
         if not centred:
             return gathered / (samples * keep)
         return (gathered - einsum("n,n...->n...", change / samples, mask_sum)) / (samples * keep * (1 - keep))

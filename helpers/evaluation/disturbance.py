@@ -15,6 +15,7 @@ from helpers.attribution._common import (
     score,
     scores_and_target_on_whole,
     settle,
+    warn_if_rounded_away,
     wide,
 )
 from helpers.attribution.progress import in_chunks
@@ -162,6 +163,7 @@ def infidelity(
             fell.append(wide(before)[pictures] - after)
             predicted.append((wide(change) * wide(attribution)[pictures]).flatten(1).sum(1))
         predicted, fell = (torch.cat(rows).view(samples, -1) for rows in (predicted, fell))
+        warn_if_rounded_away(model, fell, before)
         if normalise:  # the factor that makes the squared error smallest; an attribution of zeros predicts nothing
             size = predicted.square().sum(0)
             predicted = predicted * torch.where(size > 0, (predicted * fell).sum(0) / size, 0)
