@@ -76,8 +76,13 @@ def occluded_logits(
     with explaining(model), torch.no_grad():
         x = check_pictures(x, model)
         windows, plain = _windows(x, patch, stride), baseline_like(baseline, x)
-        logits = [run(model, covered) for _, _, covered in _covered(x, plain, windows, chunk)]
-        return torch.cat(logits).view(len(x), *map(len, windows), -1)
+        logits = torch.cat([run(model, covered) for _, _, covered in _covered(x, plain, windows, chunk)])
+        if logits.isnan().any():
+            raise ValueError(
+                f"{type(model).__name__} gives NaN, of which no part can be told: look for NaN among the weights, a "
+                "division by zero, or half precision that overflows (use model.float())."
+            )
+        return logits.view(len(x), *map(len, windows), -1)
 
 
 def occlusion(

@@ -11,10 +11,9 @@ from helpers.attribution._common import (
     check_pictures,
     explaining,
     of_rows,
-    run,
-    score,
     scores_and_target_on_whole,
-    settle,
+    scores_of,
+    settle_on_whole,
     warn_if_rounded_away,
     wide,
 )
@@ -159,8 +158,7 @@ def infidelity(
         before, settled_target = scores_and_target_on_whole(model, x, target, chunk)
         predicted, fell = [], []
         for pictures, (change, disturbed) in _drawn(lambda: perturb(x, generator), x, samples, chunk, "infidelity"):
-            after = wide(score(run(model, disturbed), of_rows(settled_target, pictures)))
-            fell.append(wide(before)[pictures] - after)
+            fell.append(before[pictures] - scores_of(model, disturbed, of_rows(settled_target, pictures)))
             predicted.append((wide(change) * wide(attribution)[pictures]).flatten(1).sum(1))
         predicted, fell = (torch.cat(rows).view(samples, -1) for rows in (predicted, fell))
         warn_if_rounded_away(model, fell, before)
@@ -231,9 +229,7 @@ def sensitivity_max(
 
     with explaining(model):
         x = check_pictures(x)
-        with torch.no_grad():
-            parts = in_chunks(len(x), chunk, "whole pictures", x)
-            settled_target = settle(torch.cat([run(model, x[rows]) for rows in parts]), target)
+        settled_target = settle_on_whole(model, x, target, chunk)
         still = torch.cat([explain(rows, x[rows]) for rows in in_chunks(len(x), chunk, "whole pictures", x)])
         furthest = still.new_zeros(len(x))
         for pictures, (moved,) in _drawn(move, x, samples, chunk, "sensitivity"):

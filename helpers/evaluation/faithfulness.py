@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.attribution._common import (
+    SettledTarget,
     Target,
     baseline_like,
     check_pictures,
@@ -14,6 +15,7 @@ from helpers.attribution._common import (
     run,
     score,
     scores_and_target_on_whole,
+    scores_of,
     wide,
 )
 from helpers.attribution.progress import in_chunks
@@ -79,8 +81,7 @@ def deletion(
         scores = []
         for pictures, count in _versions(x, counts, chunk, "deletion"):
             gone = ranks[pictures] < count
-            logits = run(model, without(pictures, gone))
-            scores.append(_scored(logits, of_rows(settled_target, pictures), probability))
+            scores.append(_scores(model, without(pictures, gone), of_rows(settled_target, pictures), probability))
         return counts.to(wide(x).dtype) / ranks[0].numel(), torch.cat(scores).view(len(x), -1)
 
 
@@ -138,8 +139,7 @@ def insertion(
         scores = []
         for pictures, count in _versions(x, counts, chunk, "insertion"):
             gone = ranks[pictures] >= count
-            logits = run(model, without(pictures, gone))
-            scores.append(_scored(logits, of_rows(settled_target, pictures), probability))
+            scores.append(_scores(model, without(pictures, gone), of_rows(settled_target, pictures), probability))
         return counts.to(wide(x).dtype) / ranks[0].numel(), torch.cat(scores).view(len(x), -1)
 
 
@@ -213,6 +213,13 @@ def _versions(x: Tensor, counts: Tensor, chunk: int | None, what: str) -> Iterat
         yield rows // len(counts), counts[rows % len(counts), None, None]
 
 
-def _scored(logits: Tensor, settled_target: Tensor | Callable[[Tensor], Tensor], probability: bool) -> Tensor:
-    logits = wide(logits)
-    return score(logits.softmax(1) if probability else logits, settled_target)
+def _scores(model: nn.Module, x: Tensor, settled_target: SettledTarget, probability: bool) -> Tensor:
+    if not probability:
+        return scores_of(model, x, settled_target)
+    logits = run(model, x, settled_target)
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        raise ValueError(
+            "probability=True needs one row of logits for each picture, and the model gives something else: leave it "
+            "out, and let the target function make probabilities."
+        )
+    return score(wide(logits).softmax(1), settled_target)
