@@ -1,7 +1,9 @@
 # make lab    set up (the first time) and open the course        make test   set up and prove that all of it works
 # What a caller names (IN, LESSON ...) is read by the shell, as "$$IN", so that blanks and quotes in it are safe; make
-# itself passes on what stands on its command line. ARGS alone holds several words. uv compiles no byte code unless it
-# is told to; without it torch takes twice as long to import, in each kernel.
+# passes it on as it was written, so that a dollar sign stays one. ARGS alone holds several words. uv compiles no byte
+# code unless it is told to; without it torch takes twice as long to import, in each kernel.
+NAMED := $(foreach name,IN LESSON AFTER REPO SEED MNIST,$(if $(filter-out undefined,$(origin $(name))),$(name)))
+$(foreach name,$(NAMED),$(eval export override $(name) := $$(value $(name))))
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin

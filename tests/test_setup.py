@@ -88,9 +88,13 @@ def made(tmp_path, *words):
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not here")
-@pytest.mark.parametrize("name", ["my class", 'Ann\'s "class"', "a;b & (c) `d` *"])
-def test_make_takes_folders_with_blanks_and_quotes(tmp_path, name):
-    ((script, *words),), said = made(tmp_path, "grade", f"IN={name}", "ARGS=--exam 7")
+@pytest.mark.parametrize("name", ["my class", 'Ann\'s "class"', "a;b & (c) `d` *", "5$ $(x) $$ ${y} #1 \\", "$HOME x"])
+@pytest.mark.parametrize("where", ["word", "environment"])
+def test_make_takes_folders_with_blanks_quotes_and_dollars(tmp_path, monkeypatch, name, where):
+    if where == "environment":
+        monkeypatch.setenv("IN", name)
+    given = [f"IN={name}"] if where == "word" else []
+    ((script, *words),), said = made(tmp_path, "grade", *given, "ARGS=--exam 7")
     assert script.endswith("grade.py") and words == [name, "--exam", "7"] and not said
 
 
@@ -102,6 +106,7 @@ def test_make_takes_folders_with_blanks_and_quotes(tmp_path, name):
         (["new", "LESSON=a"], [["-m", "tools.new_lesson", "a", "--after", ""]]),
         (["links"], [["-m", "tools.links", ""]]),
         (["links", "REPO=a b"], [["-m", "tools.links", "a b"]]),
+        (["links", "REPO=$a/$(b)"], [["-m", "tools.links", "$a/$(b)"]]),
         (["slides", "ARGS=cam grad_cam"], [["-m", "tools.slides", "cam", "grad_cam"]]),
         (["exam", "SEED=7"], [["solutions/make_exam.py", "--seed", "7"]]),
         (["order"], [["-m", "tools.order"]]),
