@@ -77,9 +77,36 @@ def test_the_lessons_behind_it_have_moved_and_nothing_else_has_changed(lesson):
         assert int(path.stem[:2]) == int(lessons.number(name)) + (lessons.number(name) > lessons.number(AFTER))
         old, new = json.loads(before[f"notebooks/{lessons.file_name(name)}"]), json.loads(path.read_bytes())
         for cell, was in zip(new["cells"], old["cells"], strict=True):
-            assert without_numbers("".join(cell.pop("source"))) == without_numbers("".join(was.pop("source")))
+            text, before_it = (without_numbers("".join(one.pop("source"))) for one in (cell, was))
+            if name == AFTER:
+                text, before_it = (one.partition("**Next.**")[0] for one in (text, before_it))
+            assert text == before_it
         assert new == old, "outputs, ids and metadata stay"
         assert f"\n# {int(path.stem[:2])} · " in nbformat.read(path, as_version=4).cells[0].source
+
+
+def last_paragraph(path):
+    return nbformat.read(path, as_version=4).cells[-1].source.rpartition("\n\n")[2]
+
+
+def test_the_lesson_before_leads_to_it_and_it_leads_on(lesson):
+    root, before, _ = lesson
+    (path,) = (root / "notebooks").glob(f"[0-9][0-9]_{AFTER}.ipynb")
+    assert last_paragraph(path).startswith(f"**Next.** [Lesson *{NAME}*]({NEW}) ")
+    old = nbformat.reads(before[f"notebooks/{lessons.file_name(AFTER)}"].decode(), as_version=4).cells[-1].source
+    assert without_numbers(last_paragraph(root / "notebooks" / NEW)) == without_numbers(old.rpartition("\n\n")[2])
+
+
+@pytest.mark.parametrize("folder", ["", "../notebooks/"])
+def test_the_next_lesson_is_handed_on(folder):
+    words = f"Recap.\n\n**Next.** A slope: [lesson *two*]({folder}01_two.ipynb), see [page](../tools/x.ipynb)."
+    cells = [nbformat.v4.new_markdown_cell(words)]
+    text, following = new_lesson.handed_on(nbformat.writes(nbformat.v4.new_notebook(cells=cells)), "four", 1)
+    (cell,) = nbformat.reads(text, as_version=4).cells
+    assert cell.source.startswith(f"Recap.\n\n**Next.** [Lesson *four*]({folder}01_four.ipynb) is new: say here")
+    assert following == "**Next.** A slope: [lesson *two*](01_two.ipynb), see [page](../tools/x.ipynb)."
+    text = nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("End.")]))
+    assert new_lesson.handed_on(text, "four", 1) == (text, "")
 
 
 def test_it_passes_the_rules_and_its_own_test(lesson, monkeypatch, capsys):

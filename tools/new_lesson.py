@@ -1,8 +1,9 @@
 """Begin a lesson: ``python -m tools.new_lesson lime_and_shap --after occlusion``.
 
 It is ``make new LESSON=lime_and_shap AFTER=occlusion``; without AFTER the lesson comes last. The name goes into ORDER
-of tools/lessons.py, and the lessons behind it get their new numbers. Writes the notebook, run and saved, its checkers
-helpers/checks/lime_and_shap.py, their test tests/test_checks_lime_and_shap.py, its rows in README.md and
+of tools/lessons.py, and the lessons behind it get their new numbers. The lesson before it names it in its last
+paragraph, **Next.**; what stood there becomes the last paragraph of the new lesson. Writes the notebook, run and saved,
+its checkers helpers/checks/lime_and_shap.py, their test tests/test_checks_lime_and_shap.py, its rows in README.md and
 helpers/README.md and its part of docs/teaching.md: a lesson that passes every rule, to be replaced part by part. What
 is in it stands in tools/lesson_template.py.
 """
@@ -63,9 +64,30 @@ def skeleton(name: str, number: int) -> nbformat.NotebookNode:
     return notebook
 
 
+def handed_on(text: str, name: str, number: int) -> tuple[str, str]:
+    """Return the notebook of the lesson before with the new lesson as its next one, and its own last paragraph.
+
+    Without a paragraph that begins with **Next.** the notebook is returned as it is, and "".
+    """
+    notebook = nbformat.reads(text, as_version=4)
+    found = [(cell, match) for cell in notebook.cells if (match := NEXT.search(cell.source))]
+    if not found:
+        return text, ""
+    cell, match = found[-1]
+    folder = re.search(r"\]\((\.\./notebooks/)?\d", match[0])
+    folder = folder[1] or "" if folder else ""
+    cell.source = cell.source[: match.start()] + fill(NEXT_IS_NEW, name, number).replace("](", f"]({folder}")
+    return nbformat.writes(notebook) + "\n", match[0].replace("](../notebooks/", "](")
+
+
 def fill(text: str, name: str, number: int) -> str:
     """Return a part of the template with the lesson's name and number in it."""
-    return text.replace("@NAME@", name).replace("@NUMBER@", str(number))
+    file = f"{number:02d}_{name}.ipynb"
+    return text.replace("@NAME@", name).replace("@NUMBER@", str(number)).replace("@FILE@", file)
+
+
+NEXT = re.compile(r"\*\*Next\.\*\*.*\Z", re.S)
+NEXT_IS_NEW = "**Next.** [Lesson *@NAME@*](@FILE@) is new: say here, in one sentence, which question it takes up."
 
 
 def title_of(name: str) -> str:
@@ -145,7 +167,14 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.update(COURSE_WORLD="course", OMP_WAIT_POLICY="passive")
     os.environ.pop("COURSE_STRICT", None)
     with order.Changes() as changes:
-        changes.write(notebook, nbformat.writes(skeleton(name, number)) + "\n")
+        new = skeleton(name, number)
+        for folder in ("solutions", "notebooks"):
+            if (before := ROOT / folder / f"{number - 1:02d}_{after}.ipynb").exists():
+                text, following = handed_on(before.read_text(encoding="utf-8"), name, number)
+                if following:
+                    changes.write(before, text)
+                    new.cells[-1].source = NEXT.sub(lambda _, words=following: words, new.cells[-1].source)
+        changes.write(notebook, nbformat.writes(new) + "\n")
         changes.write(checker, fill(CHECKER, name, number))
         changes.write(test, fill(TEST, name, number))
         execute(notebook)
