@@ -1,4 +1,4 @@
-"""The scoreboard on a cluster: the local grades bit for bit, also when a worker is killed; make test-all starts two."""
+"""The scoreboard on a cluster: the local scores bit for bit, also when a worker is killed; make test-all starts two."""
 
 import os
 import signal
@@ -66,7 +66,7 @@ ROWS = ["gradient", "integrated_gradients", "smooth_grad", "rise", "ablation_cam
 
 
 @pytest.fixture
-def question(tmp_path, monkeypatch):
+def call(tmp_path, monkeypatch):
     """What is asked in the tests with workers: 12 pictures, in units of three."""
     monkeypatch.setattr(work_units, "BATCH", 3)
     objects, distractors = masks(12)
@@ -87,9 +87,9 @@ def client():
 
 
 @slow
-def test_two_workers_give_the_local_grades_and_each_gets_the_network_once(client, question, tmp_path):
+def test_two_workers_give_the_local_scores_and_each_gets_the_network_once(client, call, tmp_path):
     workers = set(client.run(os.getpid).values())
-    local, far = board_of(**question), board_of(**question, client=client)
+    local, far = board_of(**call), board_of(**call, client=client)
     assert same(local, far)
     assert 0 < local["ablation_cam"]["rank"].isnan().sum() < 12 and not local["rise"]["rank"].isnan().any()
     assert len(workers) == 2 and sorted(noted(tmp_path / "notes", "unpacked")) == sorted(workers)
@@ -108,17 +108,17 @@ def test_a_network_of_the_course_with_functions_and_layers_sent_as_they_are(clie
 
 
 @slow
-def test_a_bug_in_a_network_is_raised_as_it_is_and_once(client, question, tmp_path):
+def test_a_bug_in_a_network_is_raised_as_it_is_and_once(client, call, tmp_path):
     net = Noted(tmp_path / "bug", broken=True).eval()
     with pytest.raises(RuntimeError, match="^a bug in the middle of a network$"):
-        board_of(**{**question, "net": net, "methods": ["gradient"]}, client=client)
+        board_of(**{**call, "net": net, "methods": ["gradient"]}, client=client)
     assert 1 <= len(noted(tmp_path / "bug", "broken")) <= 4  # not more than there are units: none was asked for again
-    assert same(board_of(**question), board_of(**question, client=client))  # and the cluster goes on
+    assert same(board_of(**call), board_of(**call, client=client))  # and the cluster goes on
 
 
 @slow
-def test_one_of_two_workers_is_killed_half_way(client, question, tmp_path, monkeypatch):
-    local, folder, killed = board_of(**question), tmp_path / "parts", []
+def test_one_of_two_workers_is_killed_half_way(client, call, tmp_path, monkeypatch):
+    local, folder, killed = board_of(**call), tmp_path / "parts", []
     before, victim = set(client.run(os.getpid).values()), list(client.run(os.getpid).values())[0]
 
     def kill():
@@ -129,7 +129,7 @@ def test_one_of_two_workers_is_killed_half_way(client, question, tmp_path, monke
 
     watcher = threading.Thread(target=kill, daemon=True)
     watcher.start()
-    board = board_of(**question, client=client, folder=folder)
+    board = board_of(**call, client=client, folder=folder)
     watcher.join(10)
     assert same(local, board) and killed and killed[0] < len(ROWS) * 4
     unpacked = noted(tmp_path / "notes", "unpacked")
@@ -137,12 +137,12 @@ def test_one_of_two_workers_is_killed_half_way(client, question, tmp_path, monke
     # What is kept is whole: here and now, without workers, nothing is left to do, and without a part only that part is.
     with monkeypatch.context() as patch:
         patch.setattr(work_units, "work", lambda *given: pytest.fail("nothing is missing"))
-        assert same(local, board_of(**question, folder=folder))
+        assert same(local, board_of(**call, folder=folder))
     for path in (missing := sorted(folder.glob("*.json"))[:3]):
         path.unlink()
     asked, spread = [], cluster.spread
     monkeypatch.setattr(cluster, "spread", lambda *given: asked.extend(given[-1]) or spread(*given))
-    assert same(local, board_of(**question, client=client, folder=folder))
+    assert same(local, board_of(**call, client=client, folder=folder))
     assert len(asked) == 3 and all(path.exists() for path in missing)
 
 

@@ -1,4 +1,4 @@
-"""Scores kept on disk: a second call does only what is missing, and never takes what belongs to another question."""
+"""Scores kept on disk: a second call does only what is missing, and never takes what belongs to another call."""
 
 import ast
 import json
@@ -54,7 +54,7 @@ def test_a_second_call_does_nothing_and_says_the_same(tmp_path, worked):
     assert all(len(path.read_bytes()) < 1000 for path in tmp_path.iterdir()) and len(list(tmp_path.iterdir())) == 12
 
 
-def test_grades_that_are_missing_are_kept_as_such(tmp_path, worked):
+def test_scores_that_are_missing_are_kept_as_such(tmp_path, worked):
     net = Tiny().eval()
     with torch.no_grad():
         net.fc.bias -= net(pictures(7, 32))[:, 2].median()  # scores below zero have no Ablation-CAM
@@ -136,7 +136,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_another_question_finds_nothing(change, tmp_path, worked):
+def test_another_target_finds_nothing(change, tmp_path, worked):
     board_of(tmp_path)
     worked.clear()
     asked = {**change, "methods": ["gradient", "random"]}
@@ -174,7 +174,7 @@ def test_a_corrected_method_finds_nothing_of_the_old_one(tmp_path, worked, monke
     assert len(worked) == 9
 
 
-def test_the_version_is_of_all_code_that_makes_grades(monkeypatch):
+def test_the_version_is_of_all_code_that_makes_scores(monkeypatch):
     version = work_units.version.__wrapped__
     assert version() == version() == work_units.version() and version().startswith(
         f"torch {torch.__version__} and course "
@@ -223,8 +223,8 @@ def test_a_function_is_known_by_what_it_gives(tmp_path, worked):
 
 
 def damages(text):
-    checksum, grades = text.splitlines()
-    worse = json.loads(grades)
+    checksum, scores = text.splitlines()
+    worse = json.loads(scores)
     worse["rank"][0] = 1.0
     yield from ("", text[: len(text) // 2], checksum, f"{checksum}\n{json.dumps(worse)}\n", f"{text}more\n", "\0" * 300)
 
@@ -256,8 +256,8 @@ def test_nothing_is_written_half(tmp_path, monkeypatch):
     board_of(tmp_path, methods=["Sobel"])
     assert not list(tmp_path.glob("*.json")) and len(names) == 3
     for suffix, text, path in names:
-        checksum, grades = text.splitlines()
-        assert suffix == ".part" and path.suffix == ".json" and checksum == saved_scores._hash(path.name, grades)
+        checksum, scores = text.splitlines()
+        assert suffix == ".part" and path.suffix == ".json" and checksum == saved_scores._hash(path.name, scores)
 
 
 def test_a_network_with_odd_values_has_a_key(tmp_path, worked):

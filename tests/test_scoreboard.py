@@ -1,4 +1,4 @@
-"""The scoreboard: grades by hand, every method has its row, nothing is dropped, and a seed fixes every number."""
+"""The scoreboard: scores by hand, every method has its row, nothing is dropped, and a seed fixes every number."""
 
 import re
 
@@ -59,10 +59,10 @@ def few(monkeypatch):
         monkeypatch.setitem(methods.METHODS_AND_BASELINES, name, row)
 
 
-# --- grade ---
+# --- score ---
 
 
-def test_grades_by_hand():
+def test_scores_by_hand():
     maps = torch.tensor([[[4.0, 1, 0], [3, -9, 2], [0, 0, 0]], [[-1, -1, -1], [-1, -1, -1], [-1, -2, -1]]])
     objects = torch.tensor([[[1, 1, 0], [0, 0, 0], [0, 0, 0]]]).bool().expand(2, 3, 3)
     distractors = torch.tensor([[[0, 0, 0], [0, 0, 1], [0, 0, 1]]]).bool().expand(2, 3, 3)
@@ -160,8 +160,8 @@ def test_batches_and_their_order_change_nothing(few, monkeypatch):
             one, other = whole[name][key], parts[name][key]
             torch.testing.assert_close(one, other, rtol=0, atol=1e-2, equal_nan=True, msg=f"{name} {key}")
     first = board_of(net, x[:2], y[:2], methods=["grad_cam", "smooth_grad", "rise", "random"])
-    for name, grades in first.items():  # the noise of a picture does not depend on how many follow
-        torch.testing.assert_close(grades["mass"], whole[name]["mass"][:2], rtol=0, atol=1e-4)
+    for name, scores in first.items():  # the noise of a picture does not depend on how many follow
+        torch.testing.assert_close(scores["mass"], whole[name]["mass"][:2], rtol=0, atol=1e-4)
 
 
 def test_a_picture_has_noise_of_its_own_whatever_stands_beside_it(few, monkeypatch):
@@ -257,7 +257,7 @@ def test_maps_that_say_nothing_are_counted(monkeypatch):
         ({"threads": 0}, ValueError, "threads is 0; give a whole number, 1 or more"),
     ],
 )
-def test_a_wrong_question_is_an_error_and_no_gap(options, error, words):
+def test_a_wrong_target_is_an_error_and_no_gap(options, error, words):
     options = {"net": Tiny(), "x": pictures(2, 32), "methods": ["grad_cam"], "given": masks(2), **options}
     with pytest.raises(error, match=words):
         board_of(**options)

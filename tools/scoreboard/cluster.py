@@ -47,7 +47,7 @@ def check(client: object, threads: int) -> None:
     least = min(client.nthreads().values(), default=threads)
     if threads > least:
         warnings.warn(
-            f"Torch uses {threads} threads for a unit and a worker has {least}: for the same grades, but faster, give "
+            f"Torch uses {threads} threads for a unit and a worker has {least}: for the same scores, but faster, give "
             f"threads={least} to the scoreboard, on the cluster and off it.",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""Grade every method on every network of shapes, over all pictures: the scoreboard of *can_you_trust_it*, made large.
+"""Score every method on every network of shapes, over all pictures: the scoreboard of *can_you_trust_it*, made large.
 
     make scoreboard                                         # the whole: an hour on two cores
     make scoreboard ARGS="--count 8"                        # a look, at few pictures; goes to build/
@@ -7,7 +7,7 @@
 
 Writes docs/scoreboard.md and its figures. For each seed new pictures are drawn, and new noise for the methods and
 baselines that need any. Without a cluster, one process for each core; a unit of work always has one thread of torch.
-What was interrupted goes on where it was: grades are kept in build/scoreboard/parts, which may be deleted.
+What was interrupted goes on where it was: scores are kept in build/scoreboard/parts, which may be deleted.
 """
 
 import argparse
@@ -54,7 +54,7 @@ class Job(NamedTuple):
 
 
 def run(job: Job, client: "Client | None" = None) -> dict[str, dict[str, np.ndarray]]:
-    """Grade all rows."""
+    """Score all rows."""
     reader = load_classifier(job.net)
     if job.net == "shapes_watermark":  # what it says depends on the watermark alone: the object is a distractor
         drawn = planted(job.count, job.seed, watermark=0.1)
@@ -66,7 +66,7 @@ def run(job: Job, client: "Client | None" = None) -> dict[str, dict[str, np.ndar
     options = {"layer": reader.layer, "seed": job.seed, "client": client, "threads": 1, "folder": LOOK / "parts"}
     with watching(lambda *step: None):  # without the bars of single methods
         board = scoreboard(reader.model, x, target, truth, distractors, **options)
-    return {name: {key: values.numpy() for key, values in grades.items()} for name, grades in board.items()}
+    return {name: {key: values.numpy() for key, values in scores.items()} for name, scores in board.items()}
 
 
 def run_all(jobs: list[Job], client: "Client | None" = None) -> dict[Job, Board]:
@@ -85,7 +85,7 @@ def noted(jobs: list[Job], done: Iterable[tuple[Job, dict[str, dict[str, np.ndar
     boards, started = {}, time.monotonic()
     for job, board in done:
         boards[job] = {
-            name: {key: torch.from_numpy(values) for key, values in grades.items()} for name, grades in board.items()
+            name: {key: torch.from_numpy(values) for key, values in scores.items()} for name, scores in board.items()
         }
         took = time.monotonic() - started
         print(f"{len(boards)} of {len(jobs)} done after {took:.0f} s: {job.net}, seed {job.seed}", flush=True)
@@ -98,7 +98,7 @@ def pooled(boards: list[Board]) -> Board:
 
 
 def table(boards: list[Board], heads: Mapping[str, str] = evaluation.SCORE_NAMES) -> str:
-    """Return the table of a network, with one column more: how far the seeds' means lie apart, for each grade."""
+    """Return the table of a network, with one column more: how far the seeds' means lie apart, for each score."""
     lines = evaluation.score_table(pooled(boards), heads).splitlines()
     each = [evaluation.summary(board) for board in boards]
     gaps = ["between seeds", "---:"]

@@ -1,6 +1,6 @@
 """Scores kept on disk, a small file for each unit of work, so that an interrupted scoreboard goes on where it was.
 
-A file's name ends in a hash of everything that its grades depend on: the network, pictures, question, masks, seed,
+A file's name ends in a hash of everything that its scores depend on: the network, pictures, target, masks, seed,
 settings, this package's code. Whatever changes, another name is looked for, and what was kept under the old one rests.
 """
 
@@ -26,7 +26,7 @@ Done = Iterable[tuple[Unit, Scores]]
 def resumed(
     folder: str | Path, asked: Asked, logits: Tensor, units: list[Unit], share: Callable[[list[Unit]], Done]
 ) -> Iterator[tuple[Unit, Scores]]:
-    """Yield each unit with its grades: first those that the folder has, then the others, which it has from then on.
+    """Yield each unit with its scores: first those that the folder has, then the others, which it has from then on.
 
     Args:
         folder: made where it is not there. Several processes may use it at once.
@@ -39,14 +39,14 @@ def resumed(
     folder.mkdir(parents=True, exist_ok=True)
     paths = {unit: folder / name for unit, name in _names(asked, logits, units).items()}
     found = {unit: _read(path) for unit, path in paths.items()}
-    yield from ((unit, grades) for unit, grades in found.items() if grades is not None)
-    for unit, grades in share([unit for unit, grades in found.items() if grades is None]):
-        _write(paths[unit], grades)
-        yield unit, grades
+    yield from ((unit, scores) for unit, scores in found.items() if scores is not None)
+    for unit, scores in share([unit for unit, scores in found.items() if scores is None]):
+        _write(paths[unit], scores)
+        yield unit, scores
 
 
 def _read(path: Path) -> Scores | None:
-    """Return the grades in a file, or None where there is none, or a damaged one."""
+    """Return the scores in a file, or None where there is none, or a damaged one."""
     try:
         checksum, text = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -56,9 +56,9 @@ def _read(path: Path) -> Scores | None:
     return {key: torch.tensor(values, dtype=torch.float32) for key, values in json.loads(text).items()}
 
 
-def _write(path: Path, grades: Scores) -> None:
+def _write(path: Path, scores: Scores) -> None:
     """Write a file at once: whoever is stopped half-way leaves none, and none is ever read half."""
-    text = json.dumps({key: values.tolist() for key, values in grades.items()})  # floats come back to the last bit
+    text = json.dumps({key: values.tolist() for key, values in scores.items()})  # floats come back to the last bit
     with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
         file.write(f"{_hash(path.name, text)}\n{text}\n")
     Path(file.name).replace(path)
@@ -68,8 +68,8 @@ def _names(asked: Asked, logits: Tensor, units: list[Unit]) -> dict[Unit, str]:
     """Return the file names of the units. A unit's has nothing of other pictures in it: there may be more next time."""
     layers = [name for name, module in asked.model.named_modules() if module is asked.layer]
     settings = asked.version, asked.threads, asked.x.device.type, asked.seed, layers
-    common = _hash(*settings, *_of_model(asked.model), *_of_question(asked, logits))
-    scores = score(logits, asked.question) if callable(asked.question) else asked.question
+    common = _hash(*settings, *_of_model(asked.model), *_of_target(asked, logits))
+    scores = score(logits, asked.target) if callable(asked.target) else asked.target
     each = [asked.x, logits, scores, *asked.masks]
     chunks = {span: _hash(*(tensor[slice(*span)] for tensor in each)) for span in {unit[1:] for unit in units}}
     names = {}
@@ -93,16 +93,16 @@ def _of_model(model: nn.Module) -> Iterator[object]:
         yield from (name, tensor)
 
 
-def _of_question(asked: Asked, logits: Tensor) -> Iterator[object]:
+def _of_target(asked: Asked, logits: Tensor) -> Iterator[object]:
     """Yield what tells a function of the logits from others: its scores for drawn logits, small and large ones.
 
     Its code would not do. What it refers to may change behind an unchanged code, and no two Pythons write it alike.
     """
-    if callable(asked.question):
+    if callable(asked.target):
         generator = torch.Generator().manual_seed(0)
         for scale in (1, 10, 100):
             drawn = scale * torch.randn(1000, logits.shape[1], generator=generator)
-            yield score(drawn.to(logits), asked.question)
+            yield score(drawn.to(logits), asked.target)
 
 
 def _plain(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The scoreboard: every method of the course, and baselines, graded on pictures whose truth is known.
+"""The scoreboard: every method of the course, and baselines, scored on pictures whose truth is known.
 
 board = scoreboard(model, x, labels, objects, distractors, layer="layer4")
 print(markdown(board))
@@ -40,7 +40,7 @@ def scoreboard(
     threads: int | None = None,
     folder: str | Path | None = None,
 ) -> dict[str, Scores]:
-    """Return the grades of many methods on the same pictures.
+    """Return the scores of many methods on the same pictures.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; left as it was.
@@ -51,16 +51,16 @@ def scoreboard(
         methods: names of rows in ``METHODS`` and ``BASELINES``, in the order wanted; all unless given.
         seed: of the noise in SmoothGrad, VarGrad, RISE and the random baseline. A picture's noise follows from the seed
             and the picture's number alone; it is the same for every set of methods.
-        client: of a ``dask.distributed`` cluster that shares the work; see docs/cluster.md. The grades are those of
+        client: of a ``dask.distributed`` cluster that shares the work; see docs/cluster.md. The scores are those of
             the same call without it, bit for bit, on machines of one kind.
         threads: how many threads torch uses for a unit of work, here as on a worker, which does one unit at a time; as
-            many as it is set to here unless given. Another number changes the last bits of some grades.
-        folder: keeps the grades of each unit, so that the same call, made again, does only what is missing. What a
-            grade depends on is in its file's name; a target that is a function counts as the same if it gives the same
+            many as it is set to here unless given. Another number changes the last bits of some scores.
+        folder: keeps the scores of each unit, so that the same call, made again, does only what is missing. What a
+            score depends on is in its file's name; a target that is a function counts as the same if it gives the same
             scores, to the last bit, for these pictures and for thousands of drawn logits.
 
     Returns:
-        For each row its grades, [N] each, on the CPU. All are NaN for a picture of which the method gives no map (it
+        For each row its scores, [N] each, on the CPU. All are NaN for a picture of which the method gives no map (it
         raises ValueError): for every picture, with CAM on a head with a hidden layer.
 
     Raises:
@@ -79,18 +79,18 @@ def scoreboard(
     x, layer = check_pictures(x), find_layer(model, layer)
     with work_units.torch_threads(threads), explaining(model), torch.no_grad():
         logits = torch.cat([run(model, part) for part in x.split(work_units.BATCH)])
-        score(logits, target)  # a wrong question is an error here, and not a gap in every row
-        question = settle(logits, target)
+        score(logits, target)  # a wrong target is an error here, and not a gap in every row
+        target = settle(logits, target)
     objects, distractors = torch.as_tensor(objects), torch.as_tensor(distractors)
     masks = (objects, distractors, outlined(objects) if outlines is None else torch.as_tensor(outlines))
     score_maps(torch.zeros(x.shape[0], *x.shape[2:]), *masks[:2], outlines=masks[2])  # refuses masks that do not fit
-    asked = work_units.Asked(model, layer, x, question, masks, seed, threads, work_units.version())
+    asked = work_units.Asked(model, layer, x, target, masks, seed, threads, work_units.version())
     share = partial(_here, asked) if client is None else partial(cluster.spread, client, work_units.work, asked)
     todo = work_units.cut(names, len(x))
     done = share(todo) if folder is None else saved_scores.resumed(folder, asked, logits, todo, share)
     board = {name: {key: torch.full((len(x),), torch.nan) for key in (*SCORE_NAMES, "constant")} for name in names}
-    for unit, grades in tqdm(done, total=len(todo), desc="scoreboard", delay=2, leave=False):
-        for key, values in grades.items():
+    for unit, scores in tqdm(done, total=len(todo), desc="scoreboard", delay=2, leave=False):
+        for key, values in scores.items():
             board[unit.row][key][unit.first : unit.last] = values
     return board
 

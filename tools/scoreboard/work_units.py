@@ -1,4 +1,4 @@
-"""The scoreboard in units of work: a row on a chunk of pictures, with grades that depend on nothing outside of it.
+"""The scoreboard in units of work: a row on a chunk of pictures, with scores that depend on nothing outside of it.
 
 That is why a unit may be done in any order, on any machine, and a second time: noise is keyed by seed and picture.
 """
@@ -26,14 +26,14 @@ BATCH = 25  # pictures of a unit, which go through the network at once; a batch 
 class Asked(NamedTuple):
     """All that the units of a scoreboard share. It holds what is large, and so goes to a worker once.
 
-    ``x`` float [N, C, H, W]; ``question`` class numbers, int64 [N], or the function that was given; ``masks``, bool
+    ``x`` float [N, C, H, W]; ``target`` class numbers, int64 [N], or the function that was given; ``masks``, bool
     [N, H, W] each, of objects, distractors and outlines; ``threads`` are torch's; ``version`` is :func:`version`.
     """
 
     model: nn.Module
     layer: nn.Module
     x: Tensor
-    question: Target
+    target: Target
     masks: tuple[Tensor, Tensor, Tensor]
     seed: int
     threads: int
@@ -54,7 +54,7 @@ def cut(rows: Iterable[str], count: int) -> list[Unit]:
 
 
 def work(asked: Asked, unit: Unit) -> Scores:
-    """Return the grades of a unit, [last - first] each, on the CPU; NaN for a picture that the row has no map of.
+    """Return the scores of a unit, [last - first] each, on the CPU; NaN for a picture that the row has no map of.
 
     Raises:
         RuntimeError: this machine has another torch, or another course, than the one that asks.
@@ -62,23 +62,23 @@ def work(asked: Asked, unit: Unit) -> Scores:
     if version() != asked.version:
         raise RuntimeError(
             f"This worker has {version()}, the scoreboard was asked for with {asked.version}: bring both to the same "
-            "version, or the grades would differ."
+            "version, or the scores would differ."
         )
     part = slice(unit.first, unit.last)
     with torch_threads(asked.threads):
         maps = _maps(asked, unit)
         found = ~maps.isnan().flatten(1).any(1)
-        grades = {key: torch.full((len(maps),), torch.nan) for key in (*SCORE_NAMES, "constant")}
+        scores = {key: torch.full((len(maps),), torch.nan) for key in (*SCORE_NAMES, "constant")}
         if found.any():
             objects, distractors, outlines = (masks[part][found] for masks in asked.masks)
             for key, values in score_maps(maps[found], objects, distractors, outlines=outlines).items():
-                grades[key][found] = values.float()
-    return grades
+                scores[key][found] = values.float()
+    return scores
 
 
 @cache
 def version() -> str:
-    """Return the version of torch, and a hash of the code that makes maps and grades."""
+    """Return the version of torch, and a hash of the code that makes maps and scores."""
     helpers, total = ROOT / "helpers", hashlib.sha256()
     paths = [path for room in ("attribution", "evaluation", "hooks") for path in (helpers / room).glob("*.py")]
     for path in sorted([*paths, Path(__file__)]):
@@ -112,10 +112,10 @@ def _maps(asked: Asked, unit: Unit) -> Tensor:
     while todo:
         rows = todo.pop(0)
         pictures = unit.first + rows
-        question = of_rows(asked.question, pictures)
+        target = of_rows(asked.target, pictures)
         generator = noise_of(asked.seed, int(pictures[0])) if noisy else None
         try:
-            maps = explain(unit.row, asked.model, asked.x[pictures], question, layer=asked.layer, generator=generator)
+            maps = explain(unit.row, asked.model, asked.x[pictures], target, layer=asked.layer, generator=generator)
             result[rows] = maps.float().cpu()
         except ValueError:
             if len(rows) > 1:  # one picture without an answer must not cost the others theirs
