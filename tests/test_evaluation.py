@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import nn
 
-from helpers import attribution, evaluation
+from helpers import attribution, evaluation, synthesis
 from nets import Tiny, pictures
 from test_contract import Odd, assert_same, state
 
@@ -687,3 +687,81 @@ def test_models_that_cannot_be_randomised():
         evaluation.randomised(Own())
     with pytest.raises(ValueError, match="no layer with weights"):
         evaluation.randomised(nn.Sequential(nn.ReLU(), nn.Flatten()))
+
+
+# --- what cannot be measured: a sentence, and never a number ---
+
+LINEAR = nn.Sequential(nn.Flatten(), nn.Linear(48, 5))
+
+
+def infidelity(x, perturb):
+    return evaluation.infidelity(LINEAR, x, x, 1, perturb=perturb, samples=3)
+
+
+def sensitivity(x, method, **options):
+    return evaluation.sensitivity_max(LINEAR, x, method, 1, samples=3, **options)
+
+
+REFUSED = {  # what is called, which error, what it says
+    "area, lists": (lambda x: evaluation.area([0, 1], [[1, 2]]), TypeError, "list and list; give tensors"),
+    "area, NaN": (lambda x: evaluation.area(torch.tensor([0.0, 1.0]), torch.tensor([[1, NAN]])), ValueError, "NaN"),
+    "perturb NaN": (lambda x: infidelity(x, lambda a, g: (a * NAN, a)), ValueError, "The disturbance holds NaN"),
+    "perturb one": (lambda x: infidelity(x, lambda a, g: a), TypeError, "must return two tensors"),
+    "perturb None": (lambda x: infidelity(x, lambda a, g: None), TypeError, "must return two tensors"),
+    "perturb word": (lambda x: infidelity(x, "noise"), TypeError, "perturb is a str"),
+    "method NaN": (lambda x: sensitivity(x, lambda m, a, t: a * NAN), ValueError, "The method returns NaN"),
+    "method's size": (
+        lambda x: sensitivity(x, lambda m, a, t: a[:, :, : len(a)], chunk=3),
+        ValueError,
+        "depend on how many pictures",
+    ),
+    "method word": (lambda x: sensitivity(x, "gradient"), TypeError, "The method is a str"),
+    "complex maps": (lambda x: evaluation.constant(x[:, 0] * 1j), TypeError, "real numbers"),
+    "sparse maps": (lambda x: evaluation.constant(x[:, 0].to_sparse()), TypeError, "ordinary tensor"),
+    "meta maps": (lambda x: evaluation.constant(x[:, 0].to("meta")), TypeError, "meta device"),
+    "interval, infinite": (lambda x: evaluation.interval([1, float("inf"), 3]), ValueError, "infinite"),
+    "interval, word": (lambda x: evaluation.interval("abc"), TypeError, "one number for each picture"),
+    "interval, complex": (lambda x: evaluation.interval(x[:, 0] * 1j), TypeError, "real numbers"),
+    "no name": (lambda x: evaluation.explain(["cam"], LINEAR, x, layer="0"), ValueError, "There is no method"),
+    "no module": (lambda x: evaluation.randomised(lambda q: q), TypeError, "give a torch.nn.Module"),
+    "a class": (lambda x: evaluation.randomised(nn.Linear), TypeError, "the class Linear"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_measured_is_a_sentence(what):
+    call, error, said = REFUSED[what]
+    with pytest.raises(error, match=said):
+        call(pictures(2, 4))
+
+
+SEEDED = {
+    "random_maps": lambda x, g: evaluation.random_maps(x, g),
+    "imputed": lambda x, g: evaluation.imputed(x, x[:, 0] > 0, generator=g),
+    "infidelity": lambda x, g: evaluation.infidelity(LINEAR, x, x, 1, samples=2, generator=g),
+    "sensitivity_max": lambda x, g: evaluation.sensitivity_max(LINEAR, x, attribution.gradient, 1, generator=g),
+    "randomised": lambda x, g: evaluation.randomised(LINEAR, g),
+    "rise": lambda x, g: attribution.rise(LINEAR, x, 1, samples=2, generator=g),
+    "smooth_grad": lambda x, g: attribution.smooth_grad(LINEAR, x, 1, samples=2, generator=g),
+    "maximise": lambda x, g: synthesis.maximise(LINEAR, synthesis.logit(1), x, steps=1, generator=g),
+    "noise": lambda x, g: synthesis.noise(1, (3, 4, 4), generator=g),
+}
+
+
+@pytest.mark.parametrize("name", SEEDED)
+def test_a_seed_is_no_generator(name):
+    with pytest.raises(TypeError, match=r"The generator is 3; give torch.Generator\(\).manual_seed"):
+        SEEDED[name](pictures(2, 4), 3)
+    SEEDED[name](pictures(2, 4), seeded(3))
+
+
+def test_a_disturbance_may_change_the_pictures_that_it_is_given():
+    x, change = pictures(2, 4), torch.full((2, 3, 4, 4), 0.1)
+    expected = infidelity(x, lambda a, g: (change, a - change))
+    torch.testing.assert_close(infidelity(x, lambda a, g: (change, a.sub_(change))), expected)
+
+
+def test_whole_numbers_as_maps_and_lists_as_scores():
+    assert (sensitivity(pictures(2, 4), lambda m, a, t: (a * 9).long(), radius=0.5) > 0).all()
+    lists = {"a": dict.fromkeys(evaluation.SCORE_NAMES, [0.4, 0.6])}
+    assert evaluation.summary(lists)["a"]["mass"][0] == pytest.approx(0.5)

@@ -284,3 +284,14 @@ def test_a_notebook_shows_each_figure_once_small_and_with_its_words():
         assert picture.width <= 1200 and len(out.data[kind]) < 300_000
         assert out.metadata[kind]["alt"] == out.data["text/plain"]
     assert "loss ends at 0.0333" in shown[3][0].data["text/plain"]
+
+
+@pytest.mark.parametrize("values", [HEAT * 1j, np.full((4, 4), "a")])
+def test_what_is_no_real_number_is_not_drawn(values):
+    with pytest.raises(ValueError, match="made of real numbers"):
+        plotting.grid([values])
+
+
+def test_a_function_has_no_layers_to_draw():
+    with pytest.raises(TypeError, match="The model is a function; give a torch.nn.Module"):
+        plotting.draw_network(lambda x: x, (3, 8, 8))

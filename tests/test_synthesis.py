@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 from torch import nn
 from torch.testing import assert_close
 
+from helpers import synthesis
 from helpers.synthesis import class_means, class_prototypes
 
 SIDE, CLASSES = 6, 4
@@ -251,3 +252,50 @@ def test_bad_input_is_refused_in_words(options, error, message):
     with pytest.raises(error, match=message):
         class_prototypes(net, **{"means": mean_pictures()} | options)
     assert_untouched(net, before)
+
+
+# --- numbers and functions that make no sense ---
+
+NAN = float("nan")
+PICTURES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(5))
+COLOURS = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+
+def ascent(**options):
+    return synthesis.maximise(COLOURS, synthesis.logit(1), PICTURES, steps=2, **options)
+
+
+def dream(**options):
+    return synthesis.deep_dream(COLOURS, PICTURES, **{"layer": "0", "octaves": 1, "steps": 2} | options)
+
+
+REFUSED = {  # what is called, which error, what it says
+    "rate": (lambda: ascent(rate=float("inf")), ValueError, "a rate above 0"),
+    "clip": (lambda: ascent(clip=NAN), ValueError, "clip is above 0"),
+    "l2": (lambda: ascent(l2=NAN), ValueError, "l1, l2, variation and blur are 0 or more"),
+    "view of nothing": (lambda: ascent(view=lambda x, g: None), ValueError, "The view makes a NoneType"),
+    "view of fewer": (lambda: ascent(view=lambda x, g: x[:1]), ValueError, r"The view makes \[1, 3, 8, 8\]"),
+    "dream's rate": (lambda: dream(rate=NAN), ValueError, "rate above 0"),
+    "dream's ratio": (lambda: dream(ratio=NAN), ValueError, "ratio is above 1"),
+    "dream's steps": (lambda: dream(steps=1.5), ValueError, "whole numbers"),
+    "dream's shift": (lambda: dream(shift=1.5), ValueError, "whole numbers"),
+    "dream's objective": (lambda: dream(objective="energy"), TypeError, "a function of the layer's output"),
+    "dream's NaN": (lambda: dream(objective=lambda y: y.mean((1, 2, 3)) * NAN), ValueError, "slope is NaN"),
+    "norm": (lambda: synthesis.invert(COLOURS, PICTURES, layer="0", steps=2, norm=NAN), ValueError, "Got norm nan"),
+    "errors": (lambda: synthesis.inversion_error(torch.ones(2, 3), torch.ones(2, 1)), ValueError, "shapes equal"),
+    "weight": (lambda: class_prototypes(COLOURS, PICTURES[[0, 0, 1]], weight=NAN), ValueError, "weight nan"),
+    "means": (lambda: class_prototypes(COLOURS, [1, 2]), TypeError, "The means are a list"),
+    "NaN": (lambda: class_means(PICTURES * NAN, torch.arange(2), 2), ValueError, "Picture 0 holds NaN"),
+    "size": (lambda: synthesis.noise(1, (3, 4)), ValueError, r"the size \(C, H, W\)"),
+    "count": (lambda: synthesis.noise(0, (3, 4, 4)), ValueError, "1 or more pictures"),
+    "turn": (lambda: synthesis.random_view(turn=NAN), ValueError, "turn nan"),
+    "detail": (lambda: synthesis.high_frequencies(PICTURES[0]), ValueError, r"\[N, C, H, W\]"),
+    "above": (lambda: synthesis.high_frequencies(PICTURES, above=NAN), ValueError, "above is nan"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_makes_no_sense_is_a_sentence(what):
+    call, error, said = REFUSED[what]
+    with pytest.raises(error, match=said):
+        call()

@@ -143,6 +143,22 @@ def baseline_like(baseline: float | Tensor, x: Tensor) -> Tensor:
     return whole
 
 
+def source_of_noise(generator: torch.Generator | None) -> torch.Generator:
+    """Return ``generator``, or a fresh one with seed 0 for None.
+
+    Raises:
+        TypeError: something else, such as a seed.
+        ValueError: one that is not on the CPU.
+    """
+    if generator is None:
+        return torch.Generator().manual_seed(0)
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"The generator is {generator!r}; give torch.Generator().manual_seed(0), or another seed.")
+    if generator.device.type != "cpu":
+        raise ValueError(f"The generator is on {generator.device}; give torch.Generator(), on the CPU, for any device.")
+    return generator
+
+
 def check_count(name: str, value: int) -> None:
     """Raise ValueError unless ``value`` is a whole number from 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -21,6 +21,7 @@ from helpers.attribution._common import (
     run,
     scores_and_target_on_whole,
     scores_of,
+    source_of_noise,
     warn_if_rounded_away,
 )
 from helpers.attribution.progress import in_chunks
@@ -285,7 +286,7 @@ def _grids(
 
     All are drawn at once, so that the chunk cannot change them.
     """
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = source_of_noise(generator)
     grids = torch.rand(samples, *[cells + 2] * directions, generator=generator) < keep
     return grids, torch.rand(samples, directions, generator=generator)
 

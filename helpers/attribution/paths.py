@@ -20,6 +20,7 @@ from helpers.attribution._common import (
     kind,
     of_rows,
     settle_on_whole,
+    source_of_noise,
     which,
     wide,
 )
@@ -267,10 +268,7 @@ def noise_like(x: Tensor, generator: torch.Generator | None) -> Callable[[Tensor
     Raises:
         ValueError: a generator that is not on the CPU.
     """
-    if generator is None:
-        generator = torch.Generator().manual_seed(0)
-    elif generator.device.type != "cpu":
-        raise ValueError(f"The generator is on {generator.device}; give torch.Generator(), on the CPU, for any device.")
+    generator = source_of_noise(generator)
     last, drawn = -1, x[0]
 
     def noise(samples: Tensor) -> Tensor:

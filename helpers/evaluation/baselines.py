@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.attribution._common import TEXT, check_kind, check_pictures, kind, wide
+from helpers.attribution._common import TEXT, check_kind, check_pictures, kind, source_of_noise, wide
 
 
 def random_maps(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -31,7 +31,7 @@ def random_maps(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     torch.Size([2, 4, 5])
     """
     x = check_kind(x, kind(x))
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = source_of_noise(generator)
     return torch.stack([torch.rand(x.shape[2:], generator=generator) for _ in x]).to(x)
 
 

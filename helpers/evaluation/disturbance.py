@@ -1,6 +1,7 @@
 """Small disturbances: does an explanation predict the score's change (infidelity), and how far does it move itself?"""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from helpers.attribution._common import (
     scores_and_target_on_whole,
     scores_of,
     settle_on_whole,
+    source_of_noise,
     warn_if_rounded_away,
     wide,
 )
@@ -145,7 +147,7 @@ def infidelity(
     >>> evaluation.infidelity(net, x, slopes, target=1) < 1e-8  # the gradient of a linear network predicts all
     tensor([True, True])
     """
-    perturb, generator = perturb or noise(), generator or torch.Generator().manual_seed(0)
+    perturb, generator = noise() if perturb is None else perturb, source_of_noise(generator)
     with explaining(model), torch.no_grad():
         x = check_pictures(x)
         if not isinstance(attribution, Tensor) or attribution.shape != x.shape:
@@ -157,7 +159,8 @@ def infidelity(
         attribution = check_pictures(attribution).to(x)
         before, settled_target = scores_and_target_on_whole(model, x, target, chunk)
         predicted, fell = [], []
-        for pictures, (change, disturbed) in _drawn(lambda: perturb(x, generator), x, samples, chunk, "infidelity"):
+        draw = partial(_disturbed, perturb, x, generator)
+        for pictures, (change, disturbed) in _drawn(draw, x, samples, chunk, "infidelity"):
             fell.append(before[pictures] - scores_of(model, disturbed, of_rows(settled_target, pictures)))
             predicted.append((wide(change) * wide(attribution)[pictures]).flatten(1).sum(1))
         predicted, fell = (torch.cat(rows).view(samples, -1) for rows in (predicted, fell))
@@ -214,19 +217,30 @@ def sensitivity_max(
     """
     if not 0 < radius < float("inf"):
         raise ValueError(f"radius is {radius}; give how far a value of x may move, such as 0.02.")
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = source_of_noise(generator)
+    if not callable(method):
+        raise TypeError(f"The method is a {type(method).__name__}; give a function, such as attribution.gradient.")
 
     def explain(pictures: Tensor, rows: Tensor) -> Tensor:
         found = method(model, rows, of_rows(settled_target, pictures))
         if not isinstance(found, Tensor) or found.dim() < 2 or len(found) != len(rows):
             shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(f"The method returns {shape} for {len(rows)} pictures; it must give one map for each.")
-        return wide(found.detach().flatten(1))
+        if sizes.setdefault("map", found.shape[1:]) != found.shape[1:]:
+            raise ValueError(
+                f"The method returns maps {list(sizes['map'])}, and then {list(found.shape[1:])}; their size must not "
+                "depend on how many pictures it is given."
+            )
+        found = wide(found.detach() if found.is_floating_point() else found.detach().float())
+        if not found.isfinite().all():
+            raise ValueError("The method returns NaN or infinite values, whose moves cannot be measured: mend it.")
+        return found.flatten(1)
 
     def move() -> tuple[Tensor]:
         shift = 2 * torch.rand(x.shape[1:], generator=generator, dtype=torch.float32).to(x) - 1
         return (x + radius * shift,)
 
+    sizes: dict[str, torch.Size] = {}
     with explaining(model):
         x = check_pictures(x)
         settled_target = settle_on_whole(model, x, target, chunk)
@@ -237,6 +251,18 @@ def sensitivity_max(
             furthest = furthest.scatter_reduce(0, pictures, way, "amax")
         size = still.norm(dim=1)
         return (furthest / size).masked_fill(size == 0, torch.nan)
+
+
+def _disturbed(perturb: Perturb, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return what ``perturb`` gives for a copy of ``x``, which it may change in place."""
+    if not callable(perturb):
+        raise TypeError(f"perturb is a {type(perturb).__name__}; give a function, such as noise() or squares(side).")
+    given = perturb(x.clone(), generator)
+    if not isinstance(given, tuple | list) or len(given) != 2 or not all(isinstance(part, Tensor) for part in given):
+        raise TypeError("perturb must return two tensors: what meets the attribution, and the disturbed pictures.")
+    if not all(bool(part.isfinite().all()) for part in given):
+        raise ValueError("The disturbance holds NaN or infinite values: look at where it was divided.")
+    return tuple(given)
 
 
 def _drawn(

@@ -156,13 +156,17 @@ def area(fractions: Tensor, scores: Tensor) -> Tensor:
         [N], in the units of the scores.
 
     Raises:
-        ValueError: shapes that do not fit, or fractions that do not rise.
+        TypeError: not tensors.
+        ValueError: shapes that do not fit, fractions that do not rise, values that are NaN or infinite.
 
     >>> import torch
     >>> from helpers import evaluation
     >>> evaluation.area(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([[4.0, 2.0, 0.0], [1.0, 1.0, 1.0]]))
     tensor([2., 1.])
     """
+    if not isinstance(fractions, Tensor) or not isinstance(scores, Tensor):
+        kinds = f"{type(fractions).__name__} and {type(scores).__name__}"
+        raise TypeError(f"Fractions and scores are {kinds}; give tensors, as deletion and insertion return them.")
     if fractions.dim() != 1 or scores.dim() != 2 or len(fractions) != scores.shape[1] or len(fractions) < 2:
         raise ValueError(
             f"Fractions {list(fractions.shape)} and scores {list(scores.shape)} do not fit; give [S + 1] and "
@@ -170,6 +174,8 @@ def area(fractions: Tensor, scores: Tensor) -> Tensor:
         )
     if (fractions.diff() <= 0).any():
         raise ValueError("The fractions do not rise from each to the next; give them as deletion returns them.")
+    if not (fractions.isfinite().all() and scores.isfinite().all()):
+        raise ValueError("Fractions or scores hold NaN or infinite values, under which there is no area.")
     return torch.trapezoid(wide(scores), fractions, dim=1)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.attribution._common import check_pictures
+from helpers.attribution._common import check_pictures, source_of_noise
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -47,7 +47,7 @@ def imputed(x: Tensor, removed: Tensor, *, noise: float = 0.01, generator: torch
         raise ValueError(f"removed is {given}; give which pixels are gone, bool {list(x[:, 0].shape)}.")
     if not 0 <= noise < float("inf"):
         raise ValueError(f"noise is {noise}; give its standard deviation in the units of x, 0 or more.")
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = source_of_noise(generator)
     grain = noise * torch.randn(x.shape[1:], generator=generator, dtype=torch.float32).to(x)
     weights = _neighbours(*x.shape[2:])
     for picture, gone in zip(x, removed.to(x.device), strict=True):

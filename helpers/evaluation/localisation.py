@@ -150,6 +150,7 @@ def outlined(masks: Tensor) -> Tensor:
 
 
 def _interval(values: Tensor) -> tuple[float, float]:
+    values = torch.as_tensor(values)
     values = values[~values.isnan()]
     if len(values) < 2:
         return (values.item() if len(values) else float("nan")), float("nan")

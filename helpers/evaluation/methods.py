@@ -148,6 +148,6 @@ def explain(
     >>> evaluation.explain("grad_cam", net, torch.rand(2, 3, 8, 8), target=1, layer="1").shape
     torch.Size([2, 8, 8])
     """
-    if name not in METHODS_AND_BASELINES:
+    if not isinstance(name, str) or name not in METHODS_AND_BASELINES:
         raise ValueError(f"There is no method {name!r}; there are {', '.join(METHODS_AND_BASELINES)}.")
     return METHODS_AND_BASELINES[name].maps(model, x, target, layer, generator)

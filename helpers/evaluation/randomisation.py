@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from helpers.attribution._common import source_of_noise
+from helpers.hooks.capture import check_module
+
 
 def randomised(model: nn.Module, generator: torch.Generator | None = None) -> Iterator[tuple[str, nn.Module]]:
     """Yield copies of the model whose layers are drawn anew, from the last down to the first (Adebayo et al., 2018).
@@ -26,6 +29,7 @@ def randomised(model: nn.Module, generator: torch.Generator | None = None) -> It
         The layer's name and a copy, independent of all others.
 
     Raises:
+        TypeError: not a module.
         ValueError: nothing in the model can be drawn anew, or a module has parameters and no ``reset_parameters()``.
 
     >>> import torch
@@ -34,7 +38,8 @@ def randomised(model: nn.Module, generator: torch.Generator | None = None) -> It
     >>> [name for name, copy in evaluation.randomised(net)]
     ['3', '0']
     """
-    generator = generator or torch.Generator().manual_seed(0)
+    check_module(model)
+    generator = source_of_noise(generator)
     layers = []
     for name, module in model.named_modules():
         own = next(module.parameters(recurse=False), None) is not None

@@ -18,7 +18,7 @@ def check_maps(maps: Tensor, size: torch.Size | None = None) -> Tensor:
         size: what their shape must be, if that matters.
 
     Raises:
-        TypeError: not a tensor.
+        TypeError: not a tensor of real numbers.
         ValueError: another number of dimensions, empty, of another size, or with values that are NaN or infinite.
 
     Returns:
@@ -30,6 +30,9 @@ def check_maps(maps: Tensor, size: torch.Size | None = None) -> Tensor:
     """
     if not isinstance(maps, Tensor):
         raise TypeError(f"The maps must be a tensor, not {type(maps).__name__}; use torch.from_numpy.")
+    if maps.is_complex() or maps.layout != torch.strided or maps.is_meta:
+        kind = "on the meta device" if maps.is_meta else f"{maps.dtype}, {maps.layout}"
+        raise TypeError(f"The maps are {kind}; give real numbers in an ordinary tensor.")
     if maps.dim() not in (2, 3) or not maps.numel() or (size is not None and maps.dim() != len(size)):
         due = "[N, H, W] for pictures or [N, L] for texts" if size is None else list(size)
         raise ValueError(
@@ -209,7 +212,8 @@ def interval(values: Tensor) -> tuple[Tensor, Tensor]:
         Mean and half width, both of the shape of ``values[0]``.
 
     Raises:
-        ValueError: fewer than two values, or NaN among them.
+        TypeError: no real numbers.
+        ValueError: fewer than two values, or NaN or infinite ones among them.
 
     >>> import torch
     >>> from helpers import evaluation
@@ -217,7 +221,12 @@ def interval(values: Tensor) -> tuple[Tensor, Tensor]:
     >>> f"{mean:.2f} ± {half:.2f}"
     '0.50 ± 0.25'
     """
-    values = torch.as_tensor(values).detach()
+    try:
+        values = torch.as_tensor(values).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"The values are a {type(values).__name__}; give one number for each picture, [N].") from None
+    if values.is_complex():
+        raise TypeError(f"The values are {values.dtype}; give real numbers, one for each picture, [N].")
     values = values.to(torch.promote_types(values.dtype, torch.float32))
     if values.dim() == 0 or len(values) < 2:
         raise ValueError(
@@ -229,6 +238,8 @@ def interval(values: Tensor) -> tuple[Tensor, Tensor]:
             f"{int(missing.sum())} of {len(values)} values are NaN, from maps that have no score: say how many, then "
             "give interval(values[~values.isnan()])."
         )
+    if values.isinf().any():
+        raise ValueError("Some of the values are infinite, and so have no mean: look at where they were divided.")
     from scipy.special import stdtrit  # only here: it takes a quarter of a second
 
     quantile = float(stdtrit(len(values) - 1, 0.975))

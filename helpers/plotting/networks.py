@@ -62,6 +62,7 @@ def draw_network(model: nn.Module, size: tuple[int, int, int]) -> CourseFigure:
         The figure, which shows itself as the last line of a cell.
 
     Raises:
+        TypeError: not a module.
         ValueError: ``size`` is not three positive numbers, the model does not run on such a picture, or nothing in it
             can be drawn.
 
@@ -72,6 +73,8 @@ def draw_network(model: nn.Module, size: tuple[int, int, int]) -> CourseFigure:
     >>> figure.alt
     'Sequential as 4 boxes to scale. input: 1 × 6 × 6; conv 3×3: 4 × 4 × 4; pool: 4 × 2 × 2; linear: 2.'
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"The model is a {type(model).__name__}; give a torch.nn.Module, whose layers can be drawn.")
     steps = _steps(model, size)
     sides = [max(step.shape[1:]) for step in steps if len(step.shape) == 3]
     pixel = SIDE / max(sides)

@@ -131,6 +131,8 @@ def numbers(values: Any) -> np.ndarray:
 def as_array(image: Any, what: str = "picture") -> np.ndarray:
     """Return float [H, W] or, of a picture, [H, W, 3]; a picture's bytes become [0, 1], a map's stay."""
     raw = numbers(image)
+    if raw.dtype.kind not in "biuf":
+        raise ValueError(f"A {what} to draw is made of real numbers; got {raw.dtype}.")
     array = raw / 255 if raw.dtype == np.uint8 and what == "picture" else raw.astype(float)
     if array.ndim == 4 and len(array) == 1:
         array = array[0]

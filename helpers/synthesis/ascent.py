@@ -1,5 +1,6 @@
 """Activation maximisation: change a picture until a unit says as much as it can."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, autograd, nn
 from tqdm.auto import tqdm
 
-from helpers.attribution._common import backward_pass, check_pictures, explaining, run, wide
+from helpers.attribution._common import backward_pass, check_pictures, explaining, run, source_of_noise, wide
 from helpers.hooks import run_to
 from helpers.synthesis.objectives import Objective, total_variation
 from helpers.synthesis.spaces import Bounds, View, blurred, limits, space_of
@@ -100,11 +101,12 @@ def maximise(
     """
     if blur and space != "pixels":
         raise ValueError("Blur works on pixels, and in the Fourier space fine detail is slow anyway: use one of them.")
-    if min(l1, l2, variation, blur) < 0 or every < 1 or (clip is not None and clip <= 0):
+    weights = all(0 <= weight < math.inf for weight in (l1, l2, variation, blur))
+    if not weights or every < 1 or (clip is not None and not clip > 0):
         raise ValueError("l1, l2, variation and blur are 0 or more, every is 1 or more, clip is above 0.")
     if not callable(objective):
         raise TypeError(f"The objective is a function of the layer's output, such as channel(3), not {objective!r}.")
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = source_of_noise(generator)
     values = []
     with explaining(model), reading(model, layer) as read:
 
@@ -115,7 +117,11 @@ def maximise(
             return scores
 
         def loss(x: Tensor, step: int) -> Tensor:
-            scores = scores_of(x if view is None else view(x, generator))
+            seen = x if view is None else view(x, generator)
+            if not isinstance(seen, Tensor) or len(seen) != len(x):
+                given = list(seen.shape) if isinstance(seen, Tensor) else f"a {type(seen).__name__}"
+                raise ValueError(f"The view makes {given} of {list(x.shape)}; it must return a picture for each.")
+            scores = scores_of(seen)
             if step == 0:
                 slope(scores, x)  # also where a penalty has one
             values.append(scores.detach())
@@ -195,7 +201,7 @@ def descend(
     >>> bool((found < 0.1).all())
     True
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1 or not rate > 0:
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1 or not 0 < rate < math.inf:
         raise ValueError(f"Got steps {steps!r} and rate {rate!r}; give a whole number from 1, and a rate above 0.")
     x = check_pictures(start)
     low, way = limits(wide(x), bounds)

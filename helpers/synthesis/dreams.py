@@ -1,13 +1,15 @@
 """Deep dream: a photograph changed, from coarse to fine, until a layer says more of what it sees there."""
 
+import math
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, autograd, nn
 from tqdm.auto import tqdm
 
-from helpers.attribution._common import check_pictures, explaining, wide
+from helpers.attribution._common import check_pictures, explaining, source_of_noise, wide
 from helpers.synthesis.ascent import OnStep, reading
 from helpers.synthesis.objectives import Objective, energy
 from helpers.synthesis.spaces import Bounds, limits
@@ -65,9 +67,15 @@ def deep_dream(
     >>> dream.shape, bool((dream != x).any())
     (torch.Size([1, 3, 16, 16]), True)
     """
-    if min(octaves, steps) < 1 or ratio <= 1 or rate <= 0 or shift < 0:
-        raise ValueError("octaves and steps are 1 or more, ratio is above 1, rate above 0, shift 0 or more.")
-    generator = generator or torch.Generator().manual_seed(0)
+    counts = all(isinstance(count, Integral) for count in (octaves, steps, shift))
+    if not counts or min(octaves, steps) < 1 or shift < 0 or not 1 < ratio < math.inf or not 0 < rate < math.inf:
+        raise ValueError(
+            "octaves, steps and shift are whole numbers; octaves and steps are 1 or more, shift 0 or more, ratio is "
+            "above 1, rate above 0."
+        )
+    if not callable(objective):
+        raise TypeError(f"The objective is a function of the layer's output, such as channel(3), not {objective!r}.")
+    generator = source_of_noise(generator)
     with explaining(model), reading(model, layer) as read:
         x = check_pictures(x)
         kind = x.dtype
@@ -109,6 +117,10 @@ def _slope(scores: Tensor, u: Tensor) -> Tensor:
     if not scores.requires_grad:
         raise ValueError("The objective does not depend on the picture: is there a detach() or a no_grad in it?")
     (slope,) = autograd.grad(scores.sum(), u)
+    if not slope.isfinite().all():
+        raise ValueError(
+            "The objective's slope is NaN or infinite: look for NaN among the weights, or a division by zero."
+        )
     return slope
 
 

@@ -1,5 +1,6 @@
 """Inversion: from what a layer gave back to a picture that it could have seen."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -40,13 +41,17 @@ def inversion_error(output: Tensor, wanted: Tensor) -> Tensor:
         [N], in float32 at least; NaN or infinite where ``wanted`` is zero everywhere.
 
     Raises:
-        RuntimeError: two shapes that do not fit, in PyTorch's words.
+        ValueError: two shapes that do not fit.
 
     >>> import torch
     >>> from helpers import synthesis
     >>> synthesis.inversion_error(torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.0]]))
     tensor([4.])
     """
+    if output.shape[1:] != wanted.shape[1:] or len(wanted) not in (1, len(output)):
+        raise ValueError(
+            f"The output is {list(output.shape)}, wanted is {list(wanted.shape)}; make their shapes equal."
+        )
     output, wanted = wide(output), wide(wanted)
     return (output - wanted).flatten(1).square().sum(1) / wanted.flatten(1).square().sum(1)
 
@@ -103,7 +108,7 @@ def invert(
     >>> images.shape, bool(errors[-1] < errors[0])
     (torch.Size([1, 3, 6, 6]), True)
     """
-    if min(norm, variation) < 0 or power < 1:
+    if not all(0 <= weight < math.inf for weight in (norm, variation)) or not 1 <= power < math.inf:
         raise ValueError(f"Got norm {norm}, variation {variation}, power {power}; give 0 or more, a power from 1.")
     errors = []
     with explaining(model), reading(model, layer) as read:

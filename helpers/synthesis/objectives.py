@@ -163,7 +163,7 @@ def high_frequencies(x: Tensor, above: float = 0.25) -> Tensor:
         [N], in float32 at least.
 
     Raises:
-        ValueError: a picture of one colour, which has no variance.
+        ValueError: a picture of one colour, which has no variance; no pictures; ``above`` outside of 0 to 0.7.
 
     >>> import torch
     >>> from helpers import synthesis
@@ -171,6 +171,12 @@ def high_frequencies(x: Tensor, above: float = 0.25) -> Tensor:
     >>> synthesis.high_frequencies(stripes)
     tensor([1.])
     """
+    if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point() or not x.isfinite().all():
+        raise ValueError(
+            "Fine detail is measured in pictures [N, C, H, W], floats without NaN; one picture is x[None]."
+        )
+    if not 0 <= above < 0.5**0.5:
+        raise ValueError(f"above is {above}; give cycles per pixel, from 0 to less than 0.7, the finest there is.")
     x = wide(x)
     plain = (x.amax((2, 3)) == x.amin((2, 3))).all(1)
     if plain.any():

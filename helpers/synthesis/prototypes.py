@@ -41,7 +41,8 @@ def class_means(images: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
 
     Raises:
         TypeError: pictures that are not of floats, labels that are not whole numbers.
-        ValueError: not one label for each picture, a label out of range, a class without a picture.
+        ValueError: not one label for each picture, a label out of range, a class without a picture, a picture that
+            holds NaN.
 
     >>> import torch
     >>> from helpers import synthesis
@@ -63,6 +64,9 @@ def class_means(images: Tensor, labels: Tensor, classes: int = 10) -> Tensor:
     if (counts == 0).any():
         raise ValueError(f"Class {counts.argmin().item()} has no picture, so it has no mean; give more pictures.")
     sums = wide(images[:0]).new_zeros(classes, *images.shape[1:]).index_add_(0, labels, wide(images))
+    if not sums.isfinite().all():
+        number = int((~wide(images).flatten(1).isfinite().all(1)).nonzero()[0])
+        raise ValueError(f"Picture {number} holds NaN or infinite values; leave it out or mend it.")
     return (sums / counts.view(-1, *[1] * (images.dim() - 1))).to(images.dtype)
 
 
@@ -111,6 +115,10 @@ def class_prototypes(
     >>> images.shape, losses[-1] < losses[0]
     (torch.Size([3, 3, 2, 2]), True)
     """
+    if not isinstance(means, Tensor):
+        raise TypeError(
+            f"The means are a {type(means).__name__}; give pictures as a tensor, such as class_means makes."
+        )
     chosen = torch.arange(len(means)) if classes is None else torch.as_tensor(classes, dtype=torch.long)
     if means.dim() != 4 or chosen.shape != means.shape[:1]:
         raise ValueError(f"Got means {list(means.shape)} for {chosen.numel()} classes; give one [C, H, W] for each.")
@@ -118,7 +126,7 @@ def class_prototypes(
         raise ValueError(f"The start has shape {list(start.shape)}, the means {list(means.shape)}; make them equal.")
     if optimiser not in ("lbfgs", "adam"):
         raise ValueError(f"class_prototypes knows 'lbfgs' and 'adam', not {optimiser!r}.")
-    if weight < 0 or steps < 1:
+    if not 0 <= weight < float("inf") or steps < 1:
         raise ValueError(f"Got weight {weight} and steps {steps}; the weight is 0 or more, steps 1 or more.")
     losses = []
     with explaining(model):

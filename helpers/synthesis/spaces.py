@@ -1,11 +1,14 @@
 """Where one descends: from which noise, between which bounds, on pixels or on frequencies, through which views."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from helpers.attribution._common import source_of_noise
 
 Bounds = tuple[float | Tensor, float | Tensor]  # black and white, in the units that the network takes
 View = Callable[[Tensor, torch.Generator], Tensor]  # pictures, source of chance -> the pictures as seen this time
@@ -37,6 +40,7 @@ def noise(
         float32 [count, C, H, W], on the CPU.
 
     Raises:
+        ValueError: no picture, or a size that is not (C, H, W).
         RuntimeError: bounds that do not broadcast to a picture, in PyTorch's words.
 
     >>> import torch
@@ -45,7 +49,9 @@ def noise(
     >>> start.shape, bool((start[0] == start[1]).all())
     (torch.Size([2, 3, 8, 8]), True)
     """
-    generator = generator or torch.Generator().manual_seed(0)
+    if count < 1 or len(size) != 3 or min(size) < 1:
+        raise ValueError(f"Got count {count} and size {size}; give 1 or more pictures of the size (C, H, W).")
+    generator = source_of_noise(generator)
     one = (0.5 + level * torch.randn(1, *size, generator=generator)).clamp(0, 1)
     low, high = (torch.as_tensor(bound, dtype=one.dtype).cpu() for bound in bounds)
     return (low + (high - low) * one).repeat(count, 1, 1, 1)
@@ -153,7 +159,7 @@ def random_view(shift: int = 0, turn: float = 0.0, zoom: float = 1.0) -> View:
     >>> bool(view(x, torch.Generator().manual_seed(0)).sum().isclose(x.sum()))  # nothing is lost
     True
     """
-    if shift < 0 or turn < 0 or zoom < 1:
+    if shift < 0 or not 0 <= turn < math.inf or not 1 <= zoom < math.inf:
         raise ValueError(f"Got shift {shift}, turn {turn}, zoom {zoom}; give 0 or more, 0 or more, 1 or more.")
 
     def view(x: Tensor, generator: torch.Generator) -> Tensor:
