@@ -583,6 +583,7 @@ def test_a_net_that_flattens_by_view(method, count, flatten):
     torch.testing.assert_close(method(Flattened(flatten), x, 1), expected)
 
 
+@pytest.mark.filterwarnings("ignore:Tiny gives its scores in steps")
 @every_method
 def test_half_precision_is_summed_in_single_precision(method):
     net, x = Tiny().eval(), pictures(2, 8)

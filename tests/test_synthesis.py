@@ -282,7 +282,7 @@ REFUSED = {  # what is called, which error, what it says
     "dream's objective": (lambda: dream(objective="energy"), TypeError, "a function of the layer's output"),
     "dream's NaN": (lambda: dream(objective=lambda y: y.mean((1, 2, 3)) * NAN), ValueError, "slope is NaN"),
     "norm": (lambda: synthesis.invert(COLOURS, PICTURES, layer="0", steps=2, norm=NAN), ValueError, "Got norm nan"),
-    "errors": (lambda: synthesis.inversion_error(torch.ones(2, 3), torch.ones(2, 1)), ValueError, "shapes equal"),
+    "errors": (lambda: synthesis.inversion_error(torch.ones(2, 3), torch.ones(2, 1)), ValueError, "equal in shape"),
     "weight": (lambda: class_prototypes(COLOURS, PICTURES[[0, 0, 1]], weight=NAN), ValueError, "weight nan"),
     "means": (lambda: class_prototypes(COLOURS, [1, 2]), TypeError, "The means are a list"),
     "NaN": (lambda: class_means(PICTURES * NAN, torch.arange(2), 2), ValueError, "Picture 0 holds NaN"),

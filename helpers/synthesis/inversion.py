@@ -49,9 +49,8 @@ def inversion_error(output: Tensor, wanted: Tensor) -> Tensor:
     tensor([4.])
     """
     if output.shape[1:] != wanted.shape[1:] or len(wanted) not in (1, len(output)):
-        raise ValueError(
-            f"The output is {list(output.shape)}, wanted is {list(wanted.shape)}; make their shapes equal."
-        )
+        shapes = f"The output is {list(output.shape)}, wanted is {list(wanted.shape)}"
+        raise ValueError(f"{shapes}; make them equal in shape.")
     output, wanted = wide(output), wide(wanted)
     return (output - wanted).flatten(1).square().sum(1) / wanted.flatten(1).square().sum(1)
 
