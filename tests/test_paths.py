@@ -327,6 +327,6 @@ def test_baselines_that_fit():
 
 
 def test_the_generator_is_on_the_cpu():
-    elsewhere = type("Generator", (), {"device": torch.device("cuda")})()
+    elsewhere = type("Generator", (torch.Generator,), {"device": torch.device("cuda")})()
     with pytest.raises(ValueError, match="on cuda"):
         attribution.smooth_grad(Tiny(), pictures(2, 8), 0, generator=elsewhere)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from helpers.attribution._common import source_of_noise
-from helpers.hooks.capture import check_module
+from helpers.attribution._common import check_module, source_of_noise
 
 
 def randomised(model: nn.Module, generator: torch.Generator | None = None) -> Iterator[tuple[str, nn.Module]]:

@@ -17,11 +17,11 @@ def check_module(model: nn.Module) -> None:
         ValueError: a module whose weights get their shape in the first forward pass, which has not been yet.
     """
     _check_is_module(model)
-    lazy = next((module for module in model.modules() if isinstance(module, LazyModuleMixin)), None)
-    if lazy is not None and lazy.has_uninitialized_params():
+    lazy = [m for m in model.modules() if isinstance(m, LazyModuleMixin) and m.has_uninitialized_params()]
+    if lazy:
         raise ValueError(
-            f"{type(model).__name__} has a {type(lazy).__name__}, whose weights get their shape in the first forward "
-            "pass: run it once, model(x), with pictures as you will give them."
+            f"{type(model).__name__} has a {type(lazy[0]).__name__}, whose weights get their shape in the first "
+            "forward pass: run it once, model(x), with pictures as you will give them."
         )
 
 
