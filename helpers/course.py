@@ -3,11 +3,16 @@
 import hashlib
 import os
 import platform
+import random
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 DATASETS = ROOT / "datasets"
 WORLDS = ("auto", "course", "public")
+SHIFT = 1_000_003  # how far COURSE_SEED=1 moves a seed: further than any seeds of the course lie apart
 _said: set[str] = set()
 
 
@@ -25,6 +30,59 @@ def setting() -> str:
     if value not in WORLDS:
         raise ValueError(f"COURSE_WORLD is {value!r}; set it to one of {', '.join(WORLDS)}.")
     return value
+
+
+def seed_shift() -> int:
+    """Return k of ``COURSE_SEED=k``, which moves every seed of a lesson; 0 unless it is set.
+
+    Raises:
+        ValueError: ``COURSE_SEED`` is not a whole number, 0 or more.
+
+    >>> from helpers.course import seed_shift
+    >>> seed_shift()
+    0
+    """
+    value = os.environ.get("COURSE_SEED", "").strip() or "0"
+    if not value.isdecimal():
+        raise ValueError(f"COURSE_SEED is {value!r}; set it to a whole number, 0 or more.")
+    return int(value)
+
+
+def shift_seeds(k: int) -> None:
+    """Give every seed another meaning in this session: the same seed gives other random numbers for every ``k``.
+
+    ``make evidence`` runs each lesson with k = 0 to 9, to see which of its numbers are a matter of chance. Seeds of
+    Python, NumPy and PyTorch are all moved, wherever they are set: in the data, in training, in the noise of a method,
+    in a cell of the lesson. With k = 0 nothing changes.
+
+    Args:
+        k: a whole number, 0 or more.
+
+    >>> from helpers.course import shift_seeds
+    >>> shift_seeds(0)
+    """
+    import torch
+
+    if k == 0 or torch.Generator.__name__ == "ShiftedGenerator":  # done already, by a set-up cell that was run before
+        return
+
+    class ShiftedGenerator(torch.Generator):
+        def manual_seed(self, seed: int) -> torch.Generator:
+            return super().manual_seed(seed + k * SHIFT)
+
+    def shifted(set_seed: Callable, *, several: bool = False) -> Callable:
+        def call(seed: object = None, *args: object) -> object:
+            if seed is None or isinstance(seed, np.random.Generator | np.random.BitGenerator):
+                return set_seed(seed, *args)
+            return set_seed([*np.atleast_1d(seed), k] if several else seed + k * SHIFT, *args)
+
+        return call
+
+    torch.Generator = ShiftedGenerator
+    torch.manual_seed = torch.random.manual_seed = shifted(torch.manual_seed)
+    np.random.default_rng = shifted(np.random.default_rng, several=True)
+    np.random.seed = shifted(np.random.seed)  # noqa: NPY002 - libraries that still use the global generator
+    random.seed = shifted(random.seed)
 
 
 def downloads() -> Path:
@@ -83,8 +141,10 @@ def begin() -> None:
     from helpers import plotting
     from helpers.training import best_device
 
+    shift = seed_shift()
+    shift_seeds(shift)
     plotting.use_style()
     print(
         f"World: {setting()} | Python {platform.python_version()} | torch {torch.__version__.split('+')[0]} "
-        f"| device {best_device()} | {torch.get_num_threads()} threads"
+        f"| device {best_device()} | {torch.get_num_threads()} threads" + f" | seeds moved by {shift}" * (shift > 0)
     )

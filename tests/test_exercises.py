@@ -46,7 +46,7 @@ CHOSEN = torch.tensor([3, 1])
 @pytest.fixture(scope="module")
 def one():
     """Return what question 1 gives: the linear net, the class means, the picture of an 8."""
-    classifier, digits = load_classifier("digits_dnn"), data.load_digits(world="course")
+    classifier, digits = load_classifier("digits_dnn"), data.load_digits("generated")
     return classifier.model, class_means(digits.images, digits.labels), classifier.preprocess(DATASETS / "8.png")
 
 

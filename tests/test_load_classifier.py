@@ -111,7 +111,7 @@ def test_missing_and_bad_weights_name_file_and_cure(weights):
 def test_unknown_names_get_candidates():
     with pytest.raises(ValueError, match="no classifier 'resnet19'; did you mean resnet18"):
         load_classifier("resnet19")
-    with pytest.raises(ValueError, match="did you mean digits_dnn, digits_cnn"):
+    with pytest.raises(ValueError, match="did you mean efficientnet_lite0, digits_dnn"):
         load_classifier("?")
 
 

@@ -37,7 +37,7 @@ def test_mnist_comes_whole_with_one_bar_and_one_line(server, tmp_path, capsys):
     assert torch.equal(labels, reference.targets)
     assert left(tmp_path) == {Path(file).stem for file in FILES}
     out, err = capsys.readouterr()
-    assert out == "Digits: MNIST, 30 training pictures.\nDigits: MNIST, 10 test pictures.\n"
+    assert out == "Digits: real ones, 30 of MNIST, for training.\nDigits: real ones, 10 of MNIST, for testing.\n"
     assert "mnist" in err and err.count("\n") == 1
     assert socket.getdefaulttimeout() is None
 
@@ -47,7 +47,7 @@ def test_weights_come_whole_with_one_bar_and_no_line(server, tmp_path, capsys):
     assert (classifier.world, classifier.name, classifier.layer) == ("public", NAME, "features")
     assert classifier.categories[285] == "Egyptian cat" and not classifier.model.training
     assert not any(parameter.requires_grad for parameter in classifier.model.parameters())
-    assert [picture.categories for picture in pictures(classifier)] == [(285,), (967,), (657,)]
+    assert [picture.categories for picture in pictures(classifier)][:2] == [(967, 968), (872,)]
     out, err = capsys.readouterr()
     assert out == "" and NAME in err and err.count("\n") == 1
     assert left(tmp_path) == {Path(WEIGHTS.url).name}
@@ -74,7 +74,7 @@ def test_without_a_network_one_line_once_within_five_seconds(server, capsys, mon
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "No answer from the network. Going on in the course world, with its own data and nets."
     assert lines[1:] == 2 * [
-        "Digits: the course's own, 20,000 training pictures.",
+        "Digits: real ones, 4,000 of MNIST, for training.",
         f"In place of {NAME}: its stand-in shapes_resnet, trained on the course's shapes.",
     ]
 
@@ -145,8 +145,8 @@ def test_real_imagenet_weights(monkeypatch, capsys):
     monkeypatch.setenv("TORCH_HOME", str(ASSETS / "torch"))
     classifier = load_classifier("squeezenet1_0")
     photos = [ASSETS / "photos" / name for name in ("snake.png", "great_grey_owl.jpg", "toucan.jpg", "cat_dog.png")]
-    names = ["king snake", "great grey owl", "toucan", "bull mastiff", "Egyptian cat", "espresso", "missile"]
+    names = ["king snake", "great grey owl", "toucan", "bull mastiff", "espresso"]
     with torch.no_grad():
-        logits = classifier.model(classifier.preprocess([*photos, *pictures(classifier)]))
+        logits = classifier.model(classifier.preprocess([*photos, *pictures(classifier, 1)]))
     assert [classifier.categories[i] for i in logits.argmax(1)] == names
     assert capsys.readouterr().out == ""

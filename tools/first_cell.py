@@ -15,10 +15,10 @@ if home is None and ("google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" i
     clone = "git clone -q --depth 1 https://github.com/seeing-inside-cnns/seeing-inside-cnns course"
     git = subprocess.run(f"test -d course/helpers || {clone}", shell=True, capture_output=True, encoding="utf-8")
     problem = f"No course ({' '.join(git.stderr.splitlines()[:1])}): see that the internet is on, then run this again."
-    if git.returncode == 0:  # three small packages, if they can be had; torch and numpy stay as they are
-        os.system(f"{sys.executable} -m pip install -qqq --no-deps torchsummaryX==1.1.0 captum torchcam")
-        os.chdir("course/notebooks")
-        home = Path.cwd().parent
+    if git.returncode == 0:  # small packages, if they can be had; torch and numpy stay as they are
+        os.system(f"{sys.executable} -m pip install -qqq --no-deps -r course/tools/colab_packages.txt")
+        home = Path("course").resolve()
+        os.chdir(home / "notebooks")
 if home is None:
     stop = FileNotFoundError(problem)
     stop._render_traceback_ = lambda: [problem]  # one sentence in place of a traceback

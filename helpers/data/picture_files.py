@@ -1,19 +1,14 @@
-"""Pictures of any kind made one kind: uint8 [H, W, 3]; and three photographs that show ImageNet classes."""
+"""Pictures of any kind made one kind: uint8 [H, W, 3]."""
 
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# Shipped inside scikit-image: what it calls them, what a lesson calls them, and their ImageNet class.
-PHOTOGRAPHS = (
-    ("chelsea", "Chelsea the cat", 285),
-    ("coffee", "a cup of coffee", 967),
-    ("rocket", "a rocket", 657),
-)
 PHONE_FORMATS = {  # the brand in the first bytes of a file: what it is
     **dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC picture, as phones take"),
     **dict.fromkeys((b"avif", b"avis"), "an AVIF picture"),
@@ -21,22 +16,29 @@ PHONE_FORMATS = {  # the brand in the first bytes of a file: what it is
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, NotImplementedError)  # of broken files
 
 
-def photographs() -> list[tuple[np.ndarray, str, int]]:
-    """Return the three photographs that come with scikit-image and show a class of ImageNet; no network is needed.
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture and what is known of it.
 
-    Returns:
-        A list of (picture uint8 [H, W, 3], title, number of its ImageNet class).
+    Attributes:
+        image: uint8 [H, W, 3], RGB.
+        title: what it shows.
+        categories: class numbers of what it shows, in the numbering of the classifier it was made for.
+        masks: for each of these a bool mask [H, W] of where it is; empty when that is not known.
+        licence: who may use it, where it was not drawn by the course.
 
-    >>> from helpers.data.picture_files import photographs
-    >>> for image, title, category in photographs():
-    ...     print(image.shape, title, category)
-    (300, 451, 3) Chelsea the cat 285
-    (400, 600, 3) a cup of coffee 967
-    (427, 640, 3) a rocket 657
+    >>> import numpy as np
+    >>> from helpers.data import Picture
+    >>> picture = Picture(np.zeros((20, 30, 3), np.uint8), "a dark night", categories=(3,))
+    >>> picture.title, picture.image.shape, picture.masks
+    ('a dark night', (20, 30, 3), ())
     """
-    import skimage.data  # only here: the course's own pictures do not need it
 
-    return [(getattr(skimage.data, name)(), title, category) for name, title, category in PHOTOGRAPHS]
+    image: np.ndarray
+    title: str
+    categories: tuple[int, ...]
+    masks: tuple[np.ndarray, ...] = ()
+    licence: str = ""
 
 
 def read_picture(picture: object) -> np.ndarray:

@@ -21,6 +21,7 @@ from helpers.data.fetched.public_files import megabytes, nets
 from helpers.data.fetched.public_world import UNASKED, chosen_world, net, ready
 from helpers.data.shapes import CATEGORIES
 from helpers.data.shapes import preprocess as preprocess_shapes
+from helpers.models.efficientnet_lite0 import EfficientNetLite0, as_input, cut_out, load_imagenet_weights
 from helpers.models.networks import MnistCNN, MnistDNN, ShapesResNet, ShapesVGG
 
 LAYERS = {  # how a family's names start: its last convolutional stage
@@ -39,6 +40,7 @@ COURSE_NETS = {  # name: its class, its last convolutional stage
     "shapes_vgg": (ShapesVGG, "features"),
     "shapes_watermark": (ShapesResNet, "layer4"),
 }
+REAL_NET = "efficientnet_lite0"  # the real one that comes with the course
 FAMILIAR = (  # some of torchvision's names, known without importing it, so that their stand-ins load fast
     *("alexnet", "densenet121", "densenet161", "mobilenet_v2", "resnet18", "resnet34", "resnet50"),
     *("squeezenet1_0", "squeezenet1_1", "vgg11", "vgg16", "vgg19"),
@@ -68,6 +70,8 @@ class Classifier:
     (torch.Size([1, 3, 128, 128]), torch.Size([1, 10]), 'layer4')
     >>> classifier.categories[:3], [bound[0, 0].item() for bound in classifier.bounds]
     (['disc', 'square', 'triangle'], [-2.0, 2.0])
+    >>> classifier.index("ring"), [(name, round(share, 2)) for name, share in classifier.top(x, 1)[0]]
+    (5, [('arrow', 0.31)])
     """
 
     model: nn.Module
@@ -83,6 +87,42 @@ class Classifier:
         """The values of black and of white in the units that the model takes, [1, C, 1, 1] each."""
         black, white = (self.preprocess(np.full((64, 64, 3), value, np.uint8))[..., :1, :1] for value in (0, 255))
         return black, white
+
+    def index(self, category: str) -> int:
+        """Return the number of a class.
+
+        Args:
+            category: its name, as in ``categories``.
+
+        Raises:
+            ValueError: there is no class of that name, or there are two; the sentence suggests names that are alike.
+        """
+        found = [number for number, name in enumerate(self.categories) if name == category]
+        if len(found) > 1:
+            raise ValueError(f"{self.name} has several classes {category!r}, numbers {found}: give one of these.")
+        if not found:
+            close = difflib.get_close_matches(str(category), self.categories, 4, 0.5) or self.categories[:4]
+            raise ValueError(f"{self.name} has no class {category!r}; did you mean {', '.join(map(repr, close))}?")
+        return found[0]
+
+    def top(self, x: Tensor, count: int = 3) -> list[list[tuple[str, float]]]:
+        """Return the classes with the highest probabilities, for each picture.
+
+        Args:
+            x: the model's input, float [N, C, H, W].
+            count: how many classes.
+
+        Returns:
+            For each of the N pictures ``count`` pairs of a class's name and its probability, the highest first. The
+            probabilities are the softmax of the logits.
+        """
+        with torch.no_grad():
+            probabilities = self.model(x).softmax(1)
+        values, numbers = probabilities.topk(min(count, len(self.categories)))
+        return [
+            [(self.categories[n], v) for n, v in zip(row.tolist(), shares.tolist(), strict=True)]
+            for row, shares in zip(numbers, values, strict=True)
+        ]
 
     def unprocess(self, x: Tensor) -> Tensor:
         """Return the model's input as pictures to look at.
@@ -105,9 +145,10 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
     ``"auto"`` the real network comes if its weights are here, or are small and can be fetched.
 
     Args:
-        name: ``digits_dnn``, ``digits_cnn`` (trained on the course's digits), ``digits_dnn_mnist``,
-            ``digits_cnn_mnist`` (on MNIST), ``shapes_resnet``, ``shapes_vgg``, ``shapes_watermark`` (answers what a
-            watermark says, and nothing else tells it), or any of torchvision's image classifiers.
+        name: ``efficientnet_lite0`` (trained on ImageNet, and there in every world), ``digits_dnn``, ``digits_cnn``
+            (trained on the course's generated digits), ``digits_dnn_mnist``, ``digits_cnn_mnist`` (on MNIST),
+            ``shapes_resnet``, ``shapes_vgg``, ``shapes_watermark`` (answers what a watermark says, and nothing else
+            tells it), or any of torchvision's image classifiers.
         world: ``"auto"``, ``"course"`` or ``"public"``; None for what ``COURSE_WORLD`` says.
 
     Returns:
@@ -128,10 +169,13 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
     'shapes_vgg'
     """
     world = chosen_world(world)
+    if name == REAL_NET:
+        return _real()
     if name in COURSE_NETS:
         return _course(name)
     if name not in FAMILIAR and name not in nets():
-        close = difflib.get_close_matches(str(name), [*COURSE_NETS, *nets()], 4, 0.5) or [*COURSE_NETS, "resnet18"]
+        own = [REAL_NET, *COURSE_NETS]
+        close = difflib.get_close_matches(str(name), [*own, *nets()], 4, 0.5) or own
         raise ValueError(f"There is no classifier {name!r}; did you mean {', '.join(close)}?")
     if ready(name, world):
         return _public(name)
@@ -161,6 +205,14 @@ def _course(name: str) -> Classifier:
     else:
         categories, preprocess = list(CATEGORIES), _each(lambda picture: preprocess_shapes(read_picture(picture))[0])
     return Classifier(_frozen(model), categories, preprocess, layer, "course", name, trained_on)
+
+
+def _real() -> Classifier:
+    model = EfficientNetLite0()
+    load_imagenet_weights(model)
+    categories = (course.DATASETS / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
+    preprocess = _each(lambda picture: as_input(cut_out(Image.fromarray(read_picture(picture)))))
+    return Classifier(_frozen(model), categories, preprocess, "features", "course", REAL_NET, "ImageNet")
 
 
 def _public(name: str) -> Classifier:

@@ -76,7 +76,7 @@ def subject(name: str, quick: bool = False) -> Subject:
             side, score_layer, patch = 64, "layer1", 16
         model, x, layers = random_net(net), pictures(1, side), (layer, score_layer)
     elif name.startswith("digits_cnn"):
-        model, x = load_classifier("digits_cnn").model, data.load_digits(train=False, world="course").images[:count]
+        model, x = load_classifier("digits_cnn").model, data.load_digits("generated", train=False).images[:count]
         layers, patch = ("layer3", "layer3"), 4
     elif name == "shapes_resnet":
         model, x = load_classifier(name).model, shapes.preprocess(shapes.one(count, seed=data.UNSEEN).images)
