@@ -13,7 +13,7 @@ SLOW := $(patsubst %,tests/test_%.py,cluster colab explorer_browser nbgrader sit
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help env lab explore test bench hub-test notebooks solutions figures scoreboard site links new order exam grade nbgrader slides progress data lock lint clean test-all
+.PHONY: help env lab explore test bench hub-test evidence notebooks solutions figures scoreboard site links new order exam grade nbgrader slides progress data lock lint clean test-all
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench      time every method against captum, grad-cam, torchcam and zennit (half an hour; ARGS=--quick: one minute)"
 	@echo "make hub-test   run the course on a JupyterHub of this machine, for six students (as root; a quarter of an hour)"
 	@echo "make env        only set up .venv"
+	@echo "make evidence   run the lessons with ten other seeds each (LESSON=cam: one; ARGS='--scheduler ADDRESS': on a cluster)"
 	@echo "make notebooks  run all notebooks again and save them with their pictures"
 	@echo "make solutions  make the blank exercises from solutions/"
 	@echo "make figures    make the figures of real networks again (fetches SqueezeNet, 5 MB)"
@@ -71,6 +72,9 @@ bench: env
 
 hub-test: env
 	$(BIN)/python -m tools.hub $(ARGS)
+
+evidence: env
+	$(BIN)/python -m tools.evidence $${LESSON:+"$$LESSON"} $(ARGS)
 
 notebooks: env
 	$(BIN)/python -m tools.run_notebooks $(ARGS)

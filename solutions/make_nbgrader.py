@@ -9,7 +9,6 @@ checks in the student's own kernel: it trusts the students. ``python solutions/g
 """
 
 import argparse
-import copy
 import re
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from make_exercises import NAMES, PLACEHOLDER, ROOT, blank_source
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
+from tools.bound_numbers import as_read
 from tools.lessons import name_of
 
 CHECK = re.compile(r"^(\w+) = check_\w+\(.*\)$", re.MULTILINE)
@@ -36,7 +36,7 @@ def for_nbgrader(notebook: NotebookNode) -> NotebookNode:
     Raises:
         ValueError: unbalanced marks, or a cell with a solution in which no check follows.
     """
-    made, cells = copy.deepcopy(notebook), []
+    made, cells = as_read(notebook), []
     made.metadata.pop("widgets", None)
     for number, cell in enumerate(made.cells, start=1):
         if "solution" in cell.metadata.get("tags", ()):

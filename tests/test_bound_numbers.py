@@ -121,3 +121,28 @@ def test_the_comments_of_the_lessons_can_be_read(path):
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "markdown":
             bound_numbers(cell.source)
+
+
+@pytest.fixture
+def bound_lesson(tmp_path):
+    """A lesson whose text binds a number, at the top and in the middle."""
+    notebook = nbformat.read(lessons.path("exercises", "solutions"), as_version=4)
+    for cell in [cell for cell in notebook.cells if cell.cell_type == "markdown"][1:4]:
+        cell.source += "\n\nIt is 4<!-- hidden_from_readers ± 1 --> here."
+    nbformat.write(notebook, tmp_path / "06_exercises.ipynb")
+    return tmp_path / "06_exercises.ipynb"
+
+
+def test_pages_slides_and_assignments_do_not_show_the_comments(bound_lesson, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "solutions"))
+    from make_nbgrader import for_nbgrader
+
+    from tools import build_site, slides
+
+    build_site.stage(bound_lesson, tmp_path / "pages" / "exercises.ipynb", {})
+    page = (tmp_path / "pages" / "exercises.ipynb").read_text(encoding="utf-8")
+    shown = nbformat.writes(slides.staged(bound_lesson))
+    assignment = nbformat.writes(for_nbgrader(nbformat.read(bound_lesson, as_version=4)))
+    for text in (page, shown, assignment):
+        assert "hidden_from_readers" not in text and "<!--" not in text
+    assert page.count("It is 4 here.") == 3 and assignment.count("It is 4 here.") == 3

@@ -10,10 +10,13 @@ numbers that no run can change: sizes, counts of classes, constants of a definit
 sentence before it that have no comment of their own. A student's run evaluates none of it.
 """
 
+import copy
 import json
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
+
+from nbformat import NotebookNode
 
 NUMBER = r"[-−+]?\d[\d,]*(?:\.\d+)?"
 COMMENT = re.compile(r"<!--\s*(.*?)\s*-->", re.S)
@@ -105,6 +108,15 @@ def bound_numbers(markdown: str) -> list[Bound | Range]:
 def plain(markdown: str) -> str:
     """Return a text without its comments, as it is read."""
     return COMMENT.sub("", markdown)
+
+
+def as_read(notebook: NotebookNode) -> NotebookNode:
+    """Return a copy of a notebook whose text cells have no comments: what pages, slides and assignments are made of."""
+    copied = copy.deepcopy(notebook)
+    for cell in copied.cells:
+        if cell.cell_type == "markdown":
+            cell.source = plain(cell.source)
+    return copied
 
 
 def lonely_numbers(markdown: str) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 
+from tools.bound_numbers import as_read
 from tools.lessons import paths
 from tools.npm import fetch
 
@@ -59,7 +60,7 @@ def cite(text: str, known: dict[str, str]) -> str:
 def stage(path: Path, target: Path, known: dict[str, str]) -> None:
     """Write a notebook as a page."""
     target.parent.mkdir(exist_ok=True)
-    notebook = nbformat.read(path, as_version=4)
+    notebook = as_read(nbformat.read(path, as_version=4))
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     code[0].metadata["tags"] = [*code[0].metadata.get("tags", []), "hide-input"]
     for cell in code:
@@ -89,7 +90,7 @@ def gallery(lessons: list[Path]) -> str:
     """Return the landing page's tiles: of each lesson its title, its goal and its largest picture."""
     tiles = []
     for path in lessons:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = as_read(nbformat.read(path, as_version=4))
         header = notebook.cells[0].source
         title, goal = re.search(r"^# (.+)$", header, re.M)[1], re.search(r"^\*\*Goal\.\*\* (.+)$", header, re.M)[1]
         shown = [one for cell in notebook.cells if cell.cell_type == "code" for one in pictures(cell)]

@@ -19,6 +19,7 @@ from jinja2 import DictLoader
 from nbconvert import SlidesExporter
 from nbformat.v4 import new_markdown_cell, new_notebook
 
+from tools.bound_numbers import as_read
 from tools.lessons import chosen, paths
 from tools.npm import fetch
 from tools.slide_rules import slides
@@ -94,7 +95,7 @@ STYLE = """\
 def staged(path: Path) -> nbformat.NotebookNode:
     """Return a notebook of slides, with the metadata that nbconvert reads; the lesson itself is left alone."""
     cells = []
-    for slide in slides(nbformat.read(path, as_version=4), path.parent):
+    for slide in slides(as_read(nbformat.read(path, as_version=4)), path.parent):
         head = slide.title if slide.title.startswith("# ") else f"## {slide.title}"
         cells.append(_cell("slide", "\n\n".join([head, *slide.shown])))
         cells += [_cell("fragment", text) for text in slide.then]
