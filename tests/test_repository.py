@@ -339,7 +339,7 @@ MAY_IMPORT = {  # a room of helpers, or a module at its top -> the other rooms t
     "models": {"course", "data"},
     "attribution": {"hooks"},
     "synthesis": {"attribution", "hooks"},
-    "evaluation": {"attribution"},
+    "evaluation": {"attribution", "hooks"},
     "plotting": set(),
     "explorer": {"attribution", "data", "evaluation", "models", "plotting"},
     "checks": {"attribution", "data", "evaluation", "hooks", "models", "synthesis"},

@@ -10,9 +10,10 @@ unchanged picture, ``chunk`` bounds the memory, and a batch is its pictures one 
 is known, :func:`score_table` puts many methods into one table.
 """
 
-from helpers.evaluation.baselines import absolute_input, centred_gaussian, random_maps, sobel
+from helpers.evaluation.baselines import absolute_input, centred_gaussian, mean_of_maps, random_maps, sobel
 from helpers.evaluation.disturbance import infidelity, noise, sensitivity_max, squares
 from helpers.evaluation.faithfulness import area, deletion, insertion
+from helpers.evaluation.grid_pointing import GridPointing, grid_pointing
 from helpers.evaluation.imputation import imputed
 from helpers.evaluation.localisation import LESS_IS_BETTER, SCORE_NAMES, score_maps, score_table, summary
 from helpers.evaluation.methods import BASELINES, METHODS, explain
@@ -21,6 +22,7 @@ from helpers.evaluation.scores import constant, hull, interval, mass_accuracy, p
 
 __all__ = [
     "BASELINES",
+    "GridPointing",
     "SCORE_NAMES",
     "LESS_IS_BETTER",
     "METHODS",
@@ -31,6 +33,7 @@ __all__ = [
     "deletion",
     "explain",
     "score_maps",
+    "grid_pointing",
     "hull",
     "imputed",
     "infidelity",
@@ -38,6 +41,7 @@ __all__ = [
     "interval",
     "score_table",
     "mass_accuracy",
+    "mean_of_maps",
     "noise",
     "pointing",
     "random_maps",

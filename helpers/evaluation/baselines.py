@@ -1,4 +1,4 @@
-"""Maps made without the network: an explanation must score higher before its score means anything.
+"""Maps made without the network, or without the class: an explanation must score higher before it means anything.
 
 For pictures [N, C, H, W] they are [N, H, W], for texts [N, C, L] they are [N, L]. As no network tells them apart here,
 one picture [C, H, W] that lacks its batch dimension counts as C texts.
@@ -6,9 +6,12 @@ one picture [C, H, W] that lacks its batch dimension counts as C texts.
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from helpers.attribution._common import TEXT, check_kind, check_pictures, kind, source_of_noise, wide
+from helpers.attribution._common import TEXT, check_kind, check_pictures, explaining, kind, run, source_of_noise, wide
+from helpers.attribution._layer_maps import layer_maps
+from helpers.hooks import capture, find_layer
+from helpers.hooks.as_maps import AsMaps
 
 
 def random_maps(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -62,6 +65,40 @@ def centred_gaussian(x: Tensor, width: float = 0.25) -> Tensor:
     from_middle = [(torch.arange(side).to(x) + 0.5) / side - 0.5 for side in x.shape[2:]]
     squares = sum(part.square() for part in torch.meshgrid(from_middle, indexing="ij"))
     return torch.exp(-squares / (2 * width**2)).expand(len(x), *x.shape[2:]).clone()
+
+
+def mean_of_maps(model: nn.Module, x: Tensor, *, layer: str | nn.Module, as_maps: AsMaps | None = None) -> Tensor:
+    """Return the mean of all feature maps of a layer, [N, h, w]: where the network reacts, to whatever class.
+
+    It is **class-blind**: no score, no weight of the last layer and no gradient goes into it. On a picture of one
+    object it often points as well as a class activation map. Only where several objects are seen does a method show
+    that it follows the class that it is asked for.
+
+    Args:
+        model: classifier, [N, C, H, W] -> logits [N, classes]; left as it was.
+        x: pictures [N, C, H, W], or texts [N, C, L].
+        layer: module, or name of a module, that gives maps [N, K, h, w].
+        as_maps: function that makes maps [N, K, h, w] of what the layer gives; a guess where it is safe unless given.
+
+    Returns:
+        Maps [N, h, w], detached, at least in float32.
+
+    Raises:
+        TypeError, ValueError: a model, pictures or a layer that cannot be used.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from helpers import evaluation
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    >>> evaluation.mean_of_maps(net, torch.rand(2, 3, 8, 8), layer="1").shape
+    torch.Size([2, 6, 6])
+    """
+    module = find_layer(model, layer)
+    with explaining(model), torch.no_grad():
+        x = check_pictures(x, model)
+        with capture(module) as record:
+            run(model, x)
+        return layer_maps(record, module, x, as_maps).mean(1)
 
 
 def absolute_input(x: Tensor) -> Tensor:

@@ -124,6 +124,22 @@ class Classifier:
             for row, shares in zip(numbers, values, strict=True)
         ]
 
+    def uncut(self, picture: object) -> Tensor:
+        """Return a whole picture as the model's input, neither cut nor scaled, where ``preprocess`` would do both.
+
+        For networks that take pictures of any size, as all do that average over places before their last layer.
+
+        Args:
+            picture: whatever :func:`helpers.data.read_picture` reads.
+
+        Returns:
+            float [1, C, H, W], in the units that the model takes.
+        """
+        black, white = self.bounds
+        pixels = torch.from_numpy(read_picture(picture)).permute(2, 0, 1)[None].float() / 255
+        pixels = pixels if black.shape[1] == 3 else pixels.mean(1, keepdim=True)
+        return black + (white - black) * pixels
+
     def unprocess(self, x: Tensor) -> Tensor:
         """Return the model's input as pictures to look at.
 
