@@ -2,7 +2,7 @@
 # ruff: noqa: E402
 
 # %%
-# The same first cell in every lesson: find the course (Colab and Kaggle: fetch it) and say which world we are in.
+# @title Set-up, the same in every lesson: find the course, or on Colab and Kaggle fetch it
 import os
 import subprocess
 import sys

@@ -57,6 +57,9 @@ def setting() -> str:
     return found[1]
 
 
+COLLAPSED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # in JupyterLab, and on Colab
+
+
 def files() -> Iterator[Path]:
     """Yield the text files of the repository that may hold an address."""
     for folder, folders, names in os.walk(ROOT):
@@ -120,7 +123,7 @@ def readdress(text: str, names: set[str], repository: str) -> str:
 
 
 def with_parts(text: str, name: str, repository: str, cell: str) -> str:
-    """Return a notebook's file with the line of badges and the first cell; unchanged text if it has them.
+    """Return a notebook's file with the line of badges and the first cell, collapsed; unchanged text if it has them.
 
     A notebook that does not begin with a text cell, or has no code, is no lesson and stays as it is.
     """
@@ -132,9 +135,10 @@ def with_parts(text: str, name: str, repository: str, cell: str) -> str:
     rest = header.source.split("\n\n", 1) if header.source.startswith("[![") else ["", header.source]
     source = "\n\n".join([badges(repository, name), *rest[1:]])
     code = next(c for c in notebook.cells if c.cell_type == "code")
-    if (header.source, code.source) == (source, cell):
+    if (header.source, code.source) == (source, cell) and COLLAPSED.items() <= code.metadata.items():
         return text
     header.source, code.source = source, cell
+    code.metadata.update(COLLAPSED)
     return nbformat.writes(notebook) + "\n"
 
 

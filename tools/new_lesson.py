@@ -20,7 +20,7 @@ import nbformat
 
 from tools import lessons, minutes, order
 from tools.lesson_template import CELLS, CHECKER, HEADER, TEST
-from tools.links import badges, first_cell, setting
+from tools.links import COLLAPSED, badges, first_cell, setting
 from tools.run_notebooks import execute, tidy
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,7 +59,8 @@ def skeleton(name: str, number: int) -> nbformat.NotebookNode:
     make = {"markdown": nbformat.v4.new_markdown_cell, "code": nbformat.v4.new_code_cell}
     header = badges(setting(), f"{number:02d}_{name}.ipynb") + "\n\n" + fill(HEADER, name, number)
     cells = [make[kind](fill(text, name, number)) for kind, text in CELLS]
-    notebook = nbformat.v4.new_notebook(cells=[make["markdown"](header), make["code"](first_cell()), *cells])
+    set_up = make["code"](first_cell(), metadata=COLLAPSED)
+    notebook = nbformat.v4.new_notebook(cells=[make["markdown"](header), set_up, *cells])
     tidy(notebook)
     return notebook
 
