@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from helpers import course
 from helpers.data import read_picture
+from helpers.data.fetched.connection import FetchError
 from helpers.data.fetched.public_files import megabytes, nets
 from helpers.data.fetched.public_world import UNASKED, chosen_world, net, ready
+from helpers.data.painters.scenery import SIDE
 from helpers.data.shapes import CATEGORIES
 from helpers.data.shapes import preprocess as preprocess_shapes
 from helpers.models.efficientnet_lite0 import EfficientNetLite0, as_input, cut_out, load_imagenet_weights
@@ -41,7 +43,7 @@ COURSE_NETS = {  # name: its class, its last convolutional stage
     "shapes_watermark": (ShapesResNet, "layer4"),
 }
 REAL_NET = "efficientnet_lite0"  # the real one that comes with the course
-FAMILIAR = (  # some of torchvision's names, known without importing it, so that their stand-ins load fast
+FAMILIAR = (  # some of torchvision's names, known without importing it, so that nobody waits for its import in the course world
     *("alexnet", "densenet121", "densenet161", "mobilenet_v2", "resnet18", "resnet34", "resnet50"),
     *("squeezenet1_0", "squeezenet1_1", "vgg11", "vgg16", "vgg19"),
 )
@@ -65,7 +67,7 @@ class Classifier:
     >>> import numpy as np
     >>> from helpers.models import load_classifier
     >>> classifier = load_classifier("shapes_resnet")
-    >>> x = classifier.preprocess(np.zeros((50, 80, 3), np.uint8))
+    >>> x = classifier.preprocess(np.zeros((128, 128, 3), np.uint8))
     >>> x.shape, classifier.model(x).shape, classifier.layer
     (torch.Size([1, 3, 128, 128]), torch.Size([1, 10]), 'layer4')
     >>> classifier.categories[:3], [bound[0, 0].item() for bound in classifier.bounds]
@@ -85,7 +87,7 @@ class Classifier:
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
         """The values of black and of white in the units that the model takes, [1, C, 1, 1] each."""
-        black, white = (self.preprocess(np.full((64, 64, 3), value, np.uint8))[..., :1, :1] for value in (0, 255))
+        black, white = (self.preprocess(np.full((SIDE, SIDE, 3), value, np.uint8))[..., :1, :1] for value in (0, 255))
         return black, white
 
     def index(self, category: str) -> int:
@@ -156,9 +158,9 @@ class Classifier:
 def load_classifier(name: str, world: str | None = None) -> Classifier:
     """Load a trained classifier by name.
 
-    In the course world, the name of an ImageNet network gives the net that stands in for it, trained on the
-    course's shapes: ``shapes_vgg`` for ``vgg*``, ``shapes_resnet`` for the others. A line says so. In the world
-    ``"auto"`` the real network comes if its weights are here, or are small and can be fetched.
+    In the course world, the name of one of torchvision's networks gives the real network that comes with the course,
+    ``efficientnet_lite0``, and a line says so. In the world ``"auto"`` torchvision's comes if its weights are here, or
+    are small and can be fetched. In the public world it comes, too, unless it cannot be had.
 
     Args:
         name: ``efficientnet_lite0`` (trained on ImageNet, and there in every world), ``digits_dnn``, ``digits_cnn``
@@ -172,7 +174,7 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
 
     Raises:
         ValueError: an unknown name or world; the sentence suggests names that are spelt alike.
-        FetchError: public weights are damaged, or in the public world are not here and cannot be fetched.
+        FetchError: with ``world="public"`` given, the weights are damaged, or are not here and cannot be fetched.
         RuntimeError: a file of the course's own weights is missing or damaged.
 
     >>> import numpy as np
@@ -181,10 +183,10 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
     >>> classifier.preprocess(np.zeros((28, 28), np.uint8)).shape, len(classifier.categories)
     (torch.Size([1, 1, 28, 28]), 10)
     >>> load_classifier("vgg16", world="course").name
-    In place of vgg16: its stand-in shapes_vgg, trained on the course's shapes.
-    'shapes_vgg'
+    In place of vgg16: efficientnet_lite0, the real network that is here.
+    'efficientnet_lite0'
     """
-    world = chosen_world(world)
+    chosen = chosen_world(world)
     if name == REAL_NET:
         return _real()
     if name in COURSE_NETS:
@@ -193,13 +195,18 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
         own = [REAL_NET, *COURSE_NETS]
         close = difflib.get_close_matches(str(name), [*own, *nets()], 4, 0.5) or own
         raise ValueError(f"There is no classifier {name!r}; did you mean {', '.join(close)}?")
-    if ready(name, world):
-        return _public(name)
-    stand_in = "shapes_vgg" if name.startswith("vgg") else "shapes_resnet"
-    large = world == "auto" and megabytes(name) >= UNASKED
-    offer = f" fetch({name!r}) gets the real one, {megabytes(name):.0f} MB." if large else ""
-    print(f"In place of {name}: its stand-in {stand_in}, trained on the course's shapes.{offer}")
-    return _course(stand_in)
+    try:
+        if ready(name, chosen):
+            return _public(name)
+    except FetchError as error:
+        if world is not None:  # the caller wants this network and no other
+            raise
+        print(f"In place of {name}: {REAL_NET}, the real network that is here. {error}")
+        return _real()
+    large = chosen == "auto" and megabytes(name) >= UNASKED
+    offer = f" fetch({name!r}) gets {name}, {megabytes(name):.0f} MB." if large else ""
+    print(f"In place of {name}: {REAL_NET}, the real network that is here.{offer}")
+    return _real()
 
 
 def _course(name: str) -> Classifier:
@@ -219,7 +226,7 @@ def _course(name: str) -> Classifier:
     if kind in (MnistCNN, MnistDNN):
         categories, preprocess = [str(i) for i in range(10)], _each(_digit)
     else:
-        categories, preprocess = list(CATEGORIES), _each(lambda picture: preprocess_shapes(read_picture(picture))[0])
+        categories, preprocess = list(CATEGORIES), _each(lambda picture: _drawing(picture, name))
     return Classifier(_frozen(model), categories, preprocess, layer, "course", name, trained_on)
 
 
@@ -282,6 +289,21 @@ def _each(one: Callable[[object], Tensor]) -> Callable[[object], Tensor]:
         return torch.stack(batch)
 
     return preprocess
+
+
+def _drawing(picture: object, name: str) -> Tensor:
+    """Turn one of the course's drawings into the input of a net of shapes, [3, 128, 128].
+
+    Raises:
+        ValueError: a picture of another size: a photograph, which the net would call one of its ten shapes.
+    """
+    image = read_picture(picture)
+    if image.shape[:2] != (SIDE, SIDE):
+        raise ValueError(
+            f"This picture has {image.shape[0]} x {image.shape[1]} pixels; {name} knows ten shapes on drawings of {SIDE} x "
+            f"{SIDE}, and would call a photograph one of them. For photographs: load_classifier({REAL_NET!r})."
+        )
+    return preprocess_shapes(image)[0]
 
 
 def _digit(picture: object) -> Tensor:

@@ -7,8 +7,7 @@ import gzip
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -131,21 +130,15 @@ def download(name: str, sources: list[str]) -> None:
     source(name).download(sources)
 
 
-@contextmanager
-def opening(file: Path) -> Iterator[None]:
-    """Have torch read tensors from a weights file and run nothing in it, unless the file is torchvision's."""
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
+def is_the_file_of_its_name(file: Path) -> bool:
+    """Tell whether a weights file is the one that torchvision means: its name ends in the first digits of its SHA-256.
+
+    Raises:
+        OSError: it is not there, or cannot be read.
+    """
     with file.open("rb") as opened:
         checksum = hashlib.file_digest(opened, "sha256").hexdigest()
-    if not checksum.startswith(file.stem.rpartition("-")[2]):  # as torchvision writes it into the name
-        os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop(name, None)
-        if before is not None:
-            os.environ[name] = before
+    return checksum.startswith(file.stem.rpartition("-")[2])
 
 
 def _mnist_addresses() -> list[str]:
