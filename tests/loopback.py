@@ -101,7 +101,7 @@ def empty_machine(tmp_path: Path, monkeypatch) -> Iterator[Server]:
     monkeypatch.setattr(WEIGHTS.value, "url", server.url + file)
     for memory in (course._said, connection._answers, public_world._given_up):
         memory.clear()
-    monkeypatch.setattr("helpers.models.load._course", lambda name: name)  # test_classifiers has these
+    monkeypatch.setattr("helpers.models.load._real", lambda: "efficientnet_lite0")  # test_real_network has it
     yield server
     server.close()
 

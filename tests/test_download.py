@@ -44,9 +44,9 @@ def test_a_faulty_server_leaves_nothing_behind(server, tmp_path, capsys, monkeyp
         if name == "mnist"
         else (lambda **world: load_classifier(name, **world))
     )
-    assert use() in ("course", "shapes_resnet")
+    assert use() in ("course", "efficientnet_lite0")
     asked = len(server.asked)
-    assert use() in ("course", "shapes_resnet")
+    assert use() in ("course", "efficientnet_lite0")
     assert len(server.asked) == asked  # what failed once is not tried again unasked
     out = capsys.readouterr().out
     assert out.count("Going on in the course world") == 1
@@ -62,7 +62,7 @@ def test_a_faulty_server_leaves_nothing_behind(server, tmp_path, capsys, monkeyp
     monkeypatch.setattr(public_world, "PATIENCE", 10)
     monkeypatch.setattr(connection, "SILENCE", 10)
     fetch(name)
-    assert use() not in ("course", "shapes_resnet")
+    assert use() not in ("course", "efficientnet_lite0")
 
 
 @pytest.mark.parametrize("name", ["mnist", NAME])
@@ -141,7 +141,7 @@ class Bomb:
         return os.mkdir, ("ran",)
 
 
-def test_damaged_or_foreign_weights_on_disk_are_named(server, tmp_path, monkeypatch):
+def test_damaged_or_foreign_weights_on_disk_are_named(server, tmp_path, monkeypatch, capsys):
     file = tmp_path / "torch" / "hub" / "checkpoints" / Path(WEIGHTS.url).name
     file.parent.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
@@ -153,22 +153,33 @@ def test_damaged_or_foreign_weights_on_disk_are_named(server, tmp_path, monkeypa
     ]:
         file.write_bytes(data)
         with pytest.raises(FetchError, match=rf"{re.escape(str(file))} {fault}: delete it and run fetch"):
-            load_classifier(NAME)
+            load_classifier(NAME, world="auto")
     torch.save({"a": Bomb()}, file)
     with pytest.raises(FetchError, match="is damaged"):
-        load_classifier(NAME)
+        load_classifier(NAME, world="auto")
     assert not Path("ran").exists()
     for state in ({"features.0.weight": torch.zeros(3)}, torchvision.models.squeezenet1_0().state_dict()):
         torch.save(state, file)
         with pytest.raises(FetchError, match="holds the weights of another net than squeezenet1_1: delete it"):
-            load_classifier(NAME)
+            load_classifier(NAME, world="auto")
+    assert load_classifier(NAME) == "efficientnet_lite0", "in a lesson the real network takes its place"
+    assert "holds the weights of another net" in capsys.readouterr().out
     assert server.asked == [] and "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+
+
+def test_weights_that_are_not_torchvisions_are_noticed(server, tmp_path, capsys):
+    fetch(NAME)
+    assert "is not torchvision's" not in capsys.readouterr().out
+    file = tmp_path / "torch" / "hub" / "checkpoints" / Path(WEIGHTS.url).name
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), file)
+    assert load_classifier(NAME).world == "public"
+    assert f"{file} is not torchvision's, as its checksum is not that in its name" in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_read_or_written(server, tmp_path, monkeypatch, capsys):
     (tmp_path / "data").write_text("a file, not a folder", encoding="utf-8")
     (tmp_path / "torch").write_text("a file, not a folder", encoding="utf-8")
-    assert load_digits().world == "course" and load_classifier(NAME) == "shapes_resnet"
+    assert load_digits().world == "course" and load_classifier(NAME) == "efficientnet_lite0"
     assert capsys.readouterr().out.count("cannot be written to") == 2
 
     def refused(path: Path) -> bool:

@@ -137,12 +137,12 @@ def test_blend(resnet, picture):
         blend(shown.seen, shown.heat[:8, :8], 0.5)
 
 
-def test_the_picture_shown_is_the_one_the_net_sees(resnet):
+def test_the_picture_shown_is_the_one_the_net_sees():
     wide = np.zeros((60, 300, 3), np.uint8)
     wide[:, :150] = 200, 30, 10
-    seen = seen_by(resnet, wide)
-    assert seen.shape == (128, 128, 3)
-    assert np.abs(seen[64, 10].astype(int) - (200, 30, 10)).max() <= 1 and seen[64, -1].max() <= 1
+    seen = seen_by(load_classifier("efficientnet_lite0"), wide)  # the middle of it
+    assert seen.shape == (224, 224, 3)
+    assert np.abs(seen[112, 10].astype(int) - (200, 30, 10)).max() <= 1 and seen[112, -1].max() <= 1
 
 
 def test_layers(resnet, vgg):
@@ -213,7 +213,7 @@ def test_a_method_without_an_answer_says_so_and_the_next_one_answers(box):
 def test_a_net_of_the_other_world_has_its_stand_in(box):
     box.net.value = "resnet18"
     wait(box)
-    assert "In place of resnet18: its stand-in shapes_resnet" in box.words.value and box.shown
+    assert "In place of resnet18: efficientnet_lite0, the real network that is here" in box.words.value and box.shown
 
 
 def test_a_net_that_cannot_be_had_leaves_the_one_in_use(box, monkeypatch):

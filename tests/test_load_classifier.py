@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 import helpers.models.load
 from helpers import course, models
-from helpers.data import Picture, pictures
+from helpers.data import Picture, photograph, pictures
 from helpers.models import load_classifier
 
 NETS = {
@@ -60,21 +60,21 @@ def test_course_nets(weights, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "stand_in"),
-    [
-        ("resnet18", "resnet"),
-        ("resnext50_32x4d", "resnet"),
-        ("squeezenet1_1", "resnet"),
-        ("densenet161", "resnet"),
-    ]
-    + [("vgg16", "vgg"), ("vgg11_bn", "vgg"), ("alexnet", "resnet")],
+    "name", ["resnet18", "resnext50_32x4d", "squeezenet1_1", "densenet161", "vgg16", "vgg11_bn", "alexnet"]
 )
-def test_stand_ins_say_so_each_time(weights, capsys, name, stand_in):
-    line = f"In place of {name}: its stand-in shapes_{stand_in}, trained on the course's shapes.\n"
+def test_the_real_network_takes_the_place_of_torchvisions_and_a_line_says_so_each_time(capsys, name):
     for _ in range(2):
         classifier = load_classifier(name)
-        assert (classifier.name, classifier.world) == (f"shapes_{stand_in}", "course")
-        assert capsys.readouterr().out == line
+        assert (classifier.name, classifier.world) == ("efficientnet_lite0", "course")
+        assert capsys.readouterr().out == f"In place of {name}: efficientnet_lite0, the real network that is here.\n"
+
+
+@pytest.mark.parametrize("name", ["shapes_resnet", "shapes_vgg", "shapes_watermark"])
+def test_a_net_of_shapes_takes_no_photograph(name):
+    classifier = load_classifier(name)
+    with pytest.raises(ValueError, match=rf"300 x 451 pixels; {name} knows ten shapes .*'efficientnet_lite0'"):
+        classifier.preprocess(photograph("chelsea"))
+    assert classifier.preprocess(pictures(classifier, 1)).shape == (1, 3, 128, 128)
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "shapes_resnet"])
@@ -99,7 +99,7 @@ def test_missing_and_bad_weights_name_file_and_cure(weights):
     ]:
         file.write_bytes(data)
         with pytest.raises(RuntimeError, match=rf"shapes_vgg.safetensors {fault}.*`make data`"):
-            load_classifier("vgg19")
+            load_classifier("shapes_vgg")
     save_file({"features.0.weight": torch.zeros(3)}, file)
     with pytest.raises(RuntimeError, match="shapes_vgg.safetensors does not fit shapes_vgg: .*`make data`"):
         load_classifier("shapes_vgg")

@@ -69,13 +69,13 @@ def test_without_a_network_one_line_once_within_five_seconds(server, capsys, mon
     start = time.monotonic()
     for _ in range(2):
         assert load_digits().world == "course"
-        assert load_classifier(NAME) == "shapes_resnet"
+        assert load_classifier(NAME) == "efficientnet_lite0"
     assert time.monotonic() - start < 5
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "No answer from the network. Going on in the course world, with its own data and nets."
     assert lines[1:] == 2 * [
         "Digits: real ones, 4,000 of MNIST, for training.",
-        f"In place of {NAME}: its stand-in shapes_resnet, trained on the course's shapes.",
+        f"In place of {NAME}: efficientnet_lite0, the real network that is here.",
     ]
 
 
@@ -84,8 +84,8 @@ def test_the_course_world_touches_neither_network_nor_public_files(server, monke
     server.asked.clear()
     attempts.clear()
     monkeypatch.setenv("COURSE_WORLD", "course")
-    assert load_digits().world == "course" and load_classifier("vgg19") == "shapes_vgg"
-    assert load_classifier(NAME) == "shapes_resnet"
+    assert load_digits().world == "course" and load_classifier("vgg19") == "efficientnet_lite0"
+    assert load_classifier(NAME) == "efficientnet_lite0"
     assert load_digits(train=False, world="public").world == "public"
     with pytest.raises(FetchError, match="set COURSE_WORLD=auto"):
         fetch("mnist")
@@ -94,13 +94,13 @@ def test_the_course_world_touches_neither_network_nor_public_files(server, monke
 
 def test_a_large_file_comes_only_when_asked_for(server, capsys, monkeypatch):
     attempts.clear()
-    assert load_classifier("vgg19") == "shapes_vgg"
-    assert "fetch('vgg19') gets the real one, 548 MB" in capsys.readouterr().out
+    assert load_classifier("vgg19") == "efficientnet_lite0"
+    assert "fetch('vgg19') gets vgg19, 548 MB" in capsys.readouterr().out
     with pytest.raises(FetchError, match=r"vgg19 \(548 MB\) is not here: run fetch\('vgg19'\), or set"):
         load_classifier("vgg19", world="public")
     assert attempts == []
     monkeypatch.setattr(public_world, "UNASKED", 1)
-    assert load_classifier(NAME) == "shapes_resnet" and server.asked == []
+    assert load_classifier(NAME) == "efficientnet_lite0" and server.asked == []
     fetch(NAME)
     assert load_classifier(NAME).world == "public"
 
@@ -149,4 +149,4 @@ def test_real_imagenet_weights(monkeypatch, capsys):
     with torch.no_grad():
         logits = classifier.model(classifier.preprocess([*photos, *pictures(classifier, 1)]))
     assert [classifier.categories[i] for i in logits.argmax(1)] == names
-    assert capsys.readouterr().out == ""
+    assert "is not torchvision's" in capsys.readouterr().out  # that file was saved anew

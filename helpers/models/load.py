@@ -43,7 +43,7 @@ COURSE_NETS = {  # name: its class, its last convolutional stage
     "shapes_watermark": (ShapesResNet, "layer4"),
 }
 REAL_NET = "efficientnet_lite0"  # the real one that comes with the course
-FAMILIAR = (  # some of torchvision's names, known without importing it, so that nobody waits for its import in the course world
+FAMILIAR = (  # some of torchvision's names, known without importing it
     *("alexnet", "densenet121", "densenet161", "mobilenet_v2", "resnet18", "resnet34", "resnet50"),
     *("squeezenet1_0", "squeezenet1_1", "vgg11", "vgg16", "vgg19"),
 )
@@ -300,8 +300,8 @@ def _drawing(picture: object, name: str) -> Tensor:
     image = read_picture(picture)
     if image.shape[:2] != (SIDE, SIDE):
         raise ValueError(
-            f"This picture has {image.shape[0]} x {image.shape[1]} pixels; {name} knows ten shapes on drawings of {SIDE} x "
-            f"{SIDE}, and would call a photograph one of them. For photographs: load_classifier({REAL_NET!r})."
+            f"This picture has {image.shape[0]} x {image.shape[1]} pixels; {name} knows ten shapes on drawings of "
+            f"{SIDE} x {SIDE}, and would call a photograph one of them. Photographs: load_classifier({REAL_NET!r})."
         )
     return preprocess_shapes(image)[0]
 

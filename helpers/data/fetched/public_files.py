@@ -7,7 +7,8 @@ import gzip
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -130,15 +131,25 @@ def download(name: str, sources: list[str]) -> None:
     source(name).download(sources)
 
 
-def is_the_file_of_its_name(file: Path) -> bool:
-    """Tell whether a weights file is the one that torchvision means: its name ends in the first digits of its SHA-256.
+@contextmanager
+def opening(file: Path) -> Iterator[None]:
+    """Have torch read tensors from a weights file and run nothing in it, unless the file is torchvision's.
 
-    Raises:
-        OSError: it is not there, or cannot be read.
+    Where it is not, a line says so: torchvision writes the beginning of the checksum into the file's name.
     """
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
     with file.open("rb") as opened:
         checksum = hashlib.file_digest(opened, "sha256").hexdigest()
-    return checksum.startswith(file.stem.rpartition("-")[2])
+    if not checksum.startswith(file.stem.rpartition("-")[2]):
+        os.environ[name] = "1"
+        course.say_once(f"{file} is not torchvision's, as its checksum is not that in its name: look where it is from.")
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _mnist_addresses() -> list[str]:

@@ -17,10 +17,10 @@ from helpers.data.fetched.public_files import (
     addresses,
     checkpoint,
     download,
-    is_the_file_of_its_name,
     megabytes,
     mnist_folder,
     nets,
+    opening,
     present,
     weights_of,
 )
@@ -174,7 +174,7 @@ def net(name: str) -> tuple[nn.Module, "WeightsEnum"]:
     file = checkpoint(weights)
     cure = f"delete it and run fetch({name!r})"
     try:
-        if is_the_file_of_its_name(file):  # others are not even opened: torch could run what stands in them
+        with opening(file):
             return torchvision.models.get_model(name, weights=weights, progress=False), weights
     except FileNotFoundError as error:
         raise FetchError(f"{file} is not here: run fetch({name!r}), or set COURSE_WORLD=course.") from error
@@ -182,7 +182,6 @@ def net(name: str) -> tuple[nn.Module, "WeightsEnum"]:
         other = isinstance(error, RuntimeError) and "state_dict" in str(error)
         fault = f"holds the weights of another net than {name}" if other else "is damaged"
         raise FetchError(f"{file} {fault}: {cure}.") from error
-    raise FetchError(f"{file} is damaged, or holds other weights: its checksum is not that in its name; {cure}.")
 
 
 def _open(name: str) -> None:
