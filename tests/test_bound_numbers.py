@@ -65,6 +65,7 @@ def test_a_comment_that_binds_nothing_is_refused(text, sentence):
         ("94 to 97<!-- range of a --> over 10 runs", ["10"]),
         ("`x[3]`, $w_{3}$, ResNet18, VGG-19, conv5_1, L2, [lesson](04_cam.ipynb), Zhou et al., 2016", []),
         ("## 3 rules\n1. first\n2. second", []),
+        ("**2.** Write it. <summary>Hint 1</summary> <summary>4. Why?</summary>", []),
         ("| a | 5 |\n| b | 6<!-- fixed --> |", ["5"]),
         ("a share of 0.5, or 1,280 maps", ["0.5", "1,280"]),
     ],

@@ -208,7 +208,7 @@ def map_of(names):
 def save(path, title):
     cells = [
         nbformat.v4.new_markdown_cell(links.badges(links.setting(), path.name) + f"\n\n{title}", id="a"),
-        nbformat.v4.new_code_cell(links.first_cell(), id="b"),
+        nbformat.v4.new_code_cell(links.first_cell(), id="b", metadata=links.COLLAPSED),
         nbformat.v4.new_markdown_cell("See [lesson *two*](01_two.ipynb), [02 Three](02_three_c.ipynb#x).", id="c"),
         nbformat.v4.new_code_cell(
             "f('01_two.ipynb')", outputs=[nbformat.v4.new_output("stream", text="01_two.ipynb")], id="d"

@@ -27,6 +27,8 @@ REACH = 24  # characters between a number and its comment, at most
 # What holds digits and is no number of the prose
 ELSEWHERE = (
     r"```.*?```",
+    r"\*\*\d+\.\*\*",  # of an exercise
+    r"<summary>(?:Hint )?\d+\.?",  # of a hint, of a question
     r"`[^`]*`",
     r"\$\$.*?\$\$",
     r"\$[^$\n]*\$",

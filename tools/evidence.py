@@ -10,6 +10,7 @@ run goes on. What was interrupted goes on where it was: finished runs are kept i
 """
 
 import argparse
+import ast
 import datetime
 import hashlib
 import json
@@ -53,8 +54,11 @@ class Found(NamedTuple):
 
 
 def code_of(notebook: nbformat.NotebookNode) -> str:
-    """Return a short mark of all that decides on the numbers: the code of a lesson and the expressions in its text."""
-    parts = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    """Return a short mark of all that decides on the numbers: the code of a lesson and the expressions in its text.
+
+    Comments and line breaks do not count.
+    """
+    parts = [ast.dump(ast.parse(cell.source)) for cell in notebook.cells if cell.cell_type == "code"]
     parts += expressions(notebook)
     return hashlib.sha256("\n\n".join(parts).encode()).hexdigest()[:16]
 
