@@ -74,6 +74,11 @@ def test_numbers_that_nobody_vouches_for(text, lonely):
     assert lonely_numbers(text) == lonely
 
 
+def test_marks_of_solutions_stay():
+    text = "Why? <!-- BEGIN SOLUTION -->Because.<!-- END SOLUTION -->"
+    assert plain(text) == text and bound_numbers(text) == []
+
+
 def test_comments_are_not_read():
     assert plain("right on 82 %<!-- a ± 3 --> of 200<!-- fixed --> pictures") == "right on 82 % of 200 pictures"
 
