@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 
 from tools import lessons
-from tools.progress import CALL, GUESS
+from tools.progress import CALL
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "teaching.md"
@@ -39,7 +39,7 @@ def measured(path: Path) -> dict[str, str | int]:
         "running": int(line[2]),
         "needs": line[3],
         "exercises": sum(len(CALL.findall(source)) for source in code),
-        "guesses": sum(len(GUESS.findall(source)) for source in code),
+        "guesses": sum(cell.source.count("> **Predict first.**") for cell in cells),
     }
 
 
