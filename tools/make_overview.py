@@ -1,38 +1,40 @@
-"""Draw the picture of README.md: one scene, two questions, and the number that checks the answers."""
+"""Draw the picture of README.md: a wrong answer of a real network, and where it came from."""
 
 from pathlib import Path
 
 from helpers import attribution, plotting
-from helpers.data import shapes
+from helpers.data import mosaics, photograph
 from helpers.models import load_classifier
 
 ROOT = Path(__file__).resolve().parents[1]
 
-SEED, NUMBER = 11, 9  # a scene that reads well on a projector
+FOUR = ("coffee", "camera", "chelsea", "motorcycle")
+SEED = 1  # of the mosaic
 
 
 def main() -> None:
     """Write notebooks/figures/overview.png."""
-    classifier = load_classifier("shapes_resnet")
-    image, labels, both = (part[NUMBER] for part in shapes.two(NUMBER + 1, SEED, categories=[3, 5]))
-    x = classifier.preprocess(image)
-    logits = classifier.model(x)[0]
-    heats, masks = {}, []
-    for category, mask in zip(labels, both, strict=True):
-        heat = attribution.cam(classifier.model, x, int(category), layer=classifier.layer)[0]
-        total = heat.mean() + classifier.model.fc.bias[category]
-        name = classifier.categories[category]
-        heats[f"for {name}: mean of the map + bias = {total:.4f}; logit = {logits[category]:.4f}"] = heat
-        masks.append(mask)
+    classifier = load_classifier("efficientnet_lite0")
+    x = classifier.preprocess(photograph("astronaut"))
+    ((answer, probability),) = classifier.top(x, 1)[0]
+    portrait = attribution.cam(classifier.model, x, classifier.index(answer), layer=classifier.layer)[0]
+    mosaic = mosaics(1, SEED, FOUR)[0]
+    asked = mosaic.categories[3]
+    quarter = attribution.cam(classifier.model, classifier.uncut(mosaic), asked, layer=classifier.layer)[0]
     figure = plotting.grid(
-        [None, *heats.values()],
-        ["one scene, two questions", *heats],
-        over=[image],
-        masks=[None, *masks],
+        [None, portrait, None, quarter],
+        [
+            f"'{answer}', says the network ({probability:.0%})",
+            f"where its score for '{answer}' came from",
+            "four photographs in one",
+            f"asked for '{classifier.categories[asked]}' alone",
+        ],
+        over=[classifier.unprocess(x)[0]] * 2 + [mosaic.image] * 2,
+        columns=4,
         signed=True,
-        shared_scale=True,
+        width=13,
     )
-    figure.savefig(ROOT / "notebooks" / "figures" / "overview.png", dpi=160)
+    figure.savefig(ROOT / "notebooks" / "figures" / "overview.png", dpi=90)
 
 
 if __name__ == "__main__":
