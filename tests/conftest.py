@@ -16,6 +16,9 @@ if OFFLINE not in (folders := os.environ.get("PYTHONPATH", "").split(os.pathsep)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, *folders]))
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several at work: a core each is enough, and keeps them apart
     os.environ["OMP_NUM_THREADS"] = "1"
+# Kernels and other children import the same modules again and again: they share byte code, whatever the shell says
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 for name in ("COURSE_DATA", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
     os.environ.pop(name, None)
 sys.path.insert(0, OFFLINE)
