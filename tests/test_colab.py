@@ -31,6 +31,7 @@ COLAB = {  # what Colab has of the packages that the course needs; not torchsumm
     "opencv-python-headless": "4.*",
     "safetensors": "0.*",
     "scikit-image": "0.25.*",
+    "scikit-learn": "1.6.*",
     "scipy": "1.16.*",
     "pandas": "2.*",
     "tqdm": "4.*",

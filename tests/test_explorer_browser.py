@@ -151,6 +151,8 @@ def test_a_reader_uses_the_explorer(lab, page, tmp_path):
     wait_for(lambda: "guided_grad_cam took" in said(), "guided Grad-CAM")
     before = source()
     upload(ROOT / "notebooks" / "figures" / "overview.png")
+    wait_for(lambda: "knows ten shapes on drawings" in said(), "the net of shapes takes no photograph")
+    choose("network", "efficientnet_lite0")
     wait_for(lambda: source() != before, "the uploaded picture")
     page.screenshot(path=str(shots / "explorer_5_upload.png"))
     faults = page.locator('[data-mime-type*="stderr"], [data-mime-type="application/vnd.jupyter.error"]')

@@ -131,6 +131,13 @@ def test_a_photograph_that_is_not_there(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="comes with scikit-learn: run `pip install scikit-learn`"):
         photograph("china")
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, found=importlib.util.find_spec: None if name == "sklearn" else found(name),
+    )
+    assert list(photographs()) == [name for name in PHOTOGRAPHS if name not in ("china", "flower")]
 
 
 def test_pictures_for_the_real_network(classifier):

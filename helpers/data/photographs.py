@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from helpers.course import say_once
 from helpers.data.picture_files import Picture, read_picture
 
 
@@ -86,11 +87,19 @@ def photograph(name: str) -> Picture:
 def photographs() -> dict[str, Picture]:
     """Return the course's nine photographs by name; see :func:`photograph`.
 
+    Where a package is not installed, a line says so, and its photographs are left out.
+
     >>> from helpers.data import photographs
     >>> list(photographs())[:3]
     ['coffee', 'camera', 'chelsea']
     """
-    return {name: photograph(name) for name in PHOTOGRAPHS}
+    found = {}
+    for name in PHOTOGRAPHS:
+        try:
+            found[name] = photograph(name)
+        except ModuleNotFoundError as error:
+            say_once(str(error))
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from helpers.explorer.explanation import Explored, blend, explore, layers, offer
 from helpers.explorer.page import choose, picture_in, sentence, tag
 from helpers.models import load_classifier
 
-NETS = ("shapes_resnet", "shapes_vgg", "shapes_watermark", "resnet18", "squeezenet1_1", "vgg11")
+NETS = ("shapes_resnet", "shapes_vgg", "shapes_watermark", "efficientnet_lite0", "resnet18", "squeezenet1_1", "vgg11")
 OWN = "your own"
 HIGHEST = -1  # stands for the highest class: None would mean that nothing is chosen
 
