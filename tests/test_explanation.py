@@ -14,7 +14,7 @@ import torchvision
 from PIL import Image
 
 from helpers import attribution
-from helpers.data import Picture
+from helpers.data import Picture, photograph
 from helpers.evaluation import mass_accuracy
 from helpers.evaluation.methods import METHODS
 from helpers.explorer import explore, explorer, offered
@@ -329,3 +329,15 @@ def test_an_explorer_that_cannot_be():
         explorer(method="grad_cm")
     with pytest.raises(ValueError, match="There is no classifier 'shapes_resnt'; did you mean"):
         explorer("shapes_resnt")
+
+
+def test_a_photograph_for_a_net_of_shapes_is_refused_with_a_sentence_and_taken_by_the_real_one(box):
+    picture = photograph("chelsea").image
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, "png")
+    box.read(({"name": "cat.png", "content": data.getvalue(), "type": "image/png", "size": 1},))
+    wait(box)
+    assert "knows ten shapes on drawings of 128 x 128" in box.words.value and len(images(box)) == 1
+    box.net.value = "efficientnet_lite0"
+    wait(box)
+    assert "tiger cat" in box.words.value and len(images(box)) == 2

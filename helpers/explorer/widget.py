@@ -165,7 +165,11 @@ class Explorer(widgets.VBox):
 
     def draw(self) -> None:
         """Show the picture as the network sees it, and beside it the map over it if there is one."""
-        image = self.shown.seen if self.shown else seen_by(self.classifier, self.pictures[self.picture.value])
+        picture = self.pictures[self.picture.value]
+        try:
+            image = self.shown.seen if self.shown else seen_by(self.classifier, picture)
+        except ValueError:  # the network does not take it, and words say why
+            image = picture.image
         pictures = [tag(image, "The picture as the network sees it")]
         if self.shown:
             over = blend(image, self.shown.heat, self.opacity.value)
