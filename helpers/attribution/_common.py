@@ -22,12 +22,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointError
 
 from helpers.attribution._speed import LOOKS_AT_MEMORY, make_plain, needs_plain, turned
 from helpers.attribution.progress import in_chunks
-from helpers.hooks.capture import check_module
+from helpers.hooks.capture import check_is_module, check_module
 
 Target = int | Sequence[int] | Tensor | Callable[[Any], Tensor] | None
 SettledTarget = Tensor | Callable[[Any], Tensor]
@@ -198,7 +199,7 @@ def explaining(model: nn.Module) -> Iterator[None]:
     Raises:
         TypeError: something that is not a module.
     """
-    check_module(model)
+    check_is_module(model)
     with _LOCK, ExitStack() as stack:
         outer = _CALL.get()
         casts = {d: torch.get_autocast_dtype(d) for d in ("cpu", "cuda", "mps") if torch.is_autocast_enabled(d)}
@@ -225,6 +226,8 @@ class _State:
     def __init__(self, model: nn.Module) -> None:
         modules = list(model.modules())
         parameters = [p for module in modules for p in module._parameters.values() if p is not None]
+        if any(isinstance(p, UninitializedParameter) for p in parameters):
+            check_module(model)  # names the module and the cure
         buffers = [(module, name, b) for module in modules for name, b in module._buffers.items() if b is not None]
         self.modes = [(module, module.training) for module in modules]
         self.parameters = [(p, p.requires_grad) for p in parameters if not p.is_inference()]

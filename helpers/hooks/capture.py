@@ -16,7 +16,7 @@ def check_module(model: nn.Module) -> None:
         TypeError: not a module, but a function, for example.
         ValueError: a module whose weights get their shape in the first forward pass, which has not been yet.
     """
-    _check_is_module(model)
+    check_is_module(model)
     lazy = [m for m in model.modules() if isinstance(m, LazyModuleMixin) and m.has_uninitialized_params()]
     if lazy:
         raise ValueError(
@@ -25,7 +25,8 @@ def check_module(model: nn.Module) -> None:
         )
 
 
-def _check_is_module(model: nn.Module) -> None:
+def check_is_module(model: nn.Module) -> None:
+    """Raise TypeError unless ``model`` is a module, which is not a class of modules either."""
     if not isinstance(model, nn.Module):
         given = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
         raise TypeError(
@@ -55,9 +56,11 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
         >>> find_layer(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), "1")
         ReLU()
     """
-    _check_is_module(model)
+    check_is_module(model)
     if isinstance(layer, nn.Module) and any(module is layer for module in model.modules()):
         return _open(layer)
+    if isinstance(layer, str) and (named := _named(model, layer)) is not None:
+        return _open(named)
     names = {name: module for name, module in model.named_modules() if name}
     if isinstance(layer, nn.Module):
         raise ValueError(
@@ -66,12 +69,21 @@ def find_layer(model: nn.Module, layer: str | nn.Module) -> nn.Module:
         )
     if not isinstance(layer, str):
         raise TypeError(f"The layer is a {type(layer).__name__}; give a name, for example {_candidates('', names)}.")
-    if layer in names:
-        return _open(names[layer])
     raise ValueError(
         f"{type(model).__name__} has no layer {layer!r}; it has {_candidates(layer, names)}."
         " All names: dict(model.named_modules())."
     )
+
+
+def _named(model: nn.Module, name: str) -> nn.Module | None:
+    """Return the module of that name, without a walk through all of them, or None."""
+    module = model
+    for part in name.split("."):
+        children = module._modules  # of a torch.jit module not a dict, and without get()
+        if part not in children or children[part] is None:
+            return None
+        module = children[part]
+    return module
 
 
 def _open(module: nn.Module) -> nn.Module:
