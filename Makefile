@@ -37,7 +37,7 @@ help:
 	@echo "make links      make every copy of the course's address the same (REPO=owner/name: another one, for a fork)"
 	@echo "make new        begin a lesson that passes every rule (LESSON=lime_and_shap AFTER=occlusion)"
 	@echo "make order      number the lessons as tools/lessons.py lists them, and mend every link"
-	@echo "make data       rebuild what datasets/ ships (about an hour; MNIST=folder for the nets trained on MNIST)"
+	@echo "make data       rebuild what datasets/ ships (about an hour; MNIST=folder for the nets trained on MNIST; SEED=1: other nets, into build/nets/1, for make evidence)"
 	@echo "make lock       pin the newest versions of the packages in requirements.txt"
 	@echo "make lint       check style, and mend what can be mended"
 	@echo "make clean      remove .venv and caches; downloads stay"
@@ -119,12 +119,18 @@ new: env
 order: env
 	$(BIN)/python -m tools.order
 
+# with SEED=1 the nets alone, trained anew on other pictures, into build/nets/1: for `make evidence`
 data: env
+ifdef SEED
+	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_shapes shapes_resnet shapes_vgg --to "build/nets/$$SEED"
+	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_digits --weights $${MNIST:+--mnist "$$MNIST"} --to "build/nets/$$SEED"
+else
 	$(BIN)/python -m tools.make_digits $${MNIST:+--mnist "$$MNIST"}
 	$(BIN)/python -m tools.make_shapes
 	chmod 644 datasets/weights/*.safetensors
 	cd datasets && git ls-files --cached --others --exclude-standard -- . \
 		| grep -E '\.(gz|png|safetensors)$$' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS
+endif
 
 lock: env
 	$(BIN)/uv pip compile -q --upgrade --universal --no-header --no-annotate --no-emit-index-url \

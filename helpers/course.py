@@ -85,6 +85,24 @@ def shift_seeds(k: int) -> None:
     random.seed = shifted(random.seed)
 
 
+def weights(name: str) -> Path:
+    """Return the file of a course net's weights: in the folder ``COURSE_WEIGHTS`` if it has one, else the shipped one.
+
+    ``make data SEED=1`` trains the nets anew, with other seeds and other pictures, and leaves their weights in such a
+    folder. ``make evidence`` runs the lessons with them, to see which statements hold for more than one net.
+
+    Args:
+        name: of the net, such as "shapes_resnet".
+
+    >>> from helpers.course import weights
+    >>> weights("shapes_resnet").name
+    'shapes_resnet.safetensors'
+    """
+    file, folder = f"{name}.safetensors", os.environ.get("COURSE_WEIGHTS")
+    anew = Path(folder).expanduser() / file if folder else None
+    return anew if anew and anew.is_file() else DATASETS / "weights" / file
+
+
 def downloads() -> Path:
     """Return the folder for public data: ``COURSE_DATA`` if set, else ``datasets/downloads``.
 

@@ -7,6 +7,9 @@
 A run is a lesson with ``COURSE_SEED=k``, k = 0 to 9: all seeds of data, training and noise are moved. Each number that
 a comment binds (see :mod:`tools.bound_numbers`) is evaluated where its text stands. A cell that fails is noted, and the
 run goes on. What was interrupted goes on where it was: finished runs are kept in build/evidence, by the lesson's code.
+
+A lesson that explains a shipped net is run three times more, with nets trained anew on other pictures: ``make data
+SEED=1`` (2, 3) leaves them in build/nets. Where they are missing, the lesson's evidence says so.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import statistics
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -28,22 +32,26 @@ import nbformat
 from nbclient import NotebookClient
 from tqdm.auto import tqdm
 
+from helpers.models.load import COURSE_NETS
 from tools import lessons
 from tools.bound_numbers import answers, asking_code, bound_numbers
 
 ROOT = Path(__file__).resolve().parents[1]
 EVIDENCE = ROOT / "notebooks" / "evidence.json"
 KEPT = ROOT / "build" / "evidence"
+NETS = ROOT / "build" / "nets"  # NETS / "1" holds the nets of `make data SEED=1`
 RUNS = 10
+ANEW = (1, 2, 3)  # seeds of the nets trained anew
 PACKAGES = ("torch", "numpy")
 TIMEOUT = 1200  # seconds for one cell, on one thread of a busy machine
 
 
 class Unit(NamedTuple):
-    """One run: a lesson, and how far its seeds are moved."""
+    """One run: a lesson, how far its seeds are moved, and whether with nets that were trained with these seeds."""
 
     lesson: str
     k: int
+    anew: bool = False
 
 
 class Found(NamedTuple):
@@ -69,6 +77,17 @@ def expressions(notebook: nbformat.NotebookNode) -> list[str]:
     return list(dict.fromkeys(bound.expression for text in texts for bound in bound_numbers(text)))
 
 
+def shipped_nets(notebook: nbformat.NotebookNode) -> set[str]:
+    """Return the names of the course's own nets that stand in a lesson's code."""
+    strings = re.findall(r'"(\w+)"', "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"))
+    return set(strings) & set(COURSE_NETS)
+
+
+def nets_anew(notebook: nbformat.NotebookNode, k: int) -> list[str]:
+    """Return which of a lesson's nets `make data SEED=k` has trained anew, sorted."""
+    return sorted(name for name in shipped_nets(notebook) if (NETS / str(k) / f"{name}.safetensors").is_file())
+
+
 def with_questions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return a copy of a notebook with a code cell behind each text cell, which prints what its expressions give."""
     cells = []
@@ -79,17 +98,19 @@ def with_questions(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
 
 
-def run(notebook: nbformat.NotebookNode, k: int, folder: Path) -> Found:
+def run(notebook: nbformat.NotebookNode, k: int, folder: Path, weights: Path | None = None) -> Found:
     """Run a notebook once, with all seeds moved by ``k``.
 
     Args:
         notebook: the lesson; it is not changed.
         k: of ``COURSE_SEED``.
         folder: where its kernel starts.
+        weights: folder of nets that come in place of shipped ones of the same name.
     """
     environment = os.environ | {
         "COURSE_WORLD": "course",
         "COURSE_SEED": str(k),
+        "COURSE_WEIGHTS": str(weights or ""),
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "passive",
         "TQDM_DISABLE": "1",
@@ -117,7 +138,11 @@ def run(notebook: nbformat.NotebookNode, k: int, folder: Path) -> Found:
 
 def work(sent: dict[str, str], unit: Unit) -> Found:
     """Do one run, on this machine or on a worker: ``sent`` has the text of each lesson's notebook."""
-    return run(nbformat.reads(sent[unit.lesson], as_version=4), unit.k, ROOT / "notebooks")
+    notebook = nbformat.reads(sent[unit.lesson], as_version=4)
+    if unit.anew and not nets_anew(notebook, unit.k):
+        missing = f"{NETS / str(unit.k)} is not on this machine"
+        raise FileNotFoundError(f"{missing}: run `make data SEED={unit.k}` there, or share the folder.")
+    return run(notebook, unit.k, ROOT / "notebooks", NETS / str(unit.k) if unit.anew else None)
 
 
 def here(sent: dict[str, str], units: list[Unit], workers: int) -> Iterator[tuple[Unit, Found]]:
@@ -130,7 +155,13 @@ def here(sent: dict[str, str], units: list[Unit], workers: int) -> Iterator[tupl
 
 def kept(unit: Unit, code: str) -> Path:
     """Return the file that holds a run that was done before."""
-    return KEPT / f"{unit.lesson}-{code}-{unit.k}.json"
+    return KEPT / f"{unit.lesson}-{code}-{unit.k}{'-' + mark_of_nets(unit.k) if unit.anew else ''}.json"
+
+
+def mark_of_nets(k: int) -> str:
+    """Return a short mark of the nets that `make data SEED=k` has left."""
+    files = sorted((NETS / str(k)).glob("*.safetensors"))
+    return hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()[:8]
 
 
 def keep(file: Path, found: Found) -> None:
@@ -141,11 +172,10 @@ def keep(file: Path, found: Found) -> None:
     half.replace(file)
 
 
-def summary(code: str, runs: dict[int, Found]) -> dict:
-    """Return what is written of a lesson: for each number its median, lowest and highest value, and all values.
+def summary(runs: dict[int, Found]) -> dict:
+    """Return what is written of some runs: for each number its median, lowest and highest value, and all values.
 
     Args:
-        code: of the lesson, by :func:`code_of`.
         runs: what each k gave.
     """
     numbers = {}
@@ -163,7 +193,7 @@ def summary(code: str, runs: dict[int, Found]) -> dict:
     for k, found in sorted(runs.items()):
         for cell, error in found.failed.items():
             failed.setdefault(cell, {}).setdefault(error, []).append(k)
-    return {"code": code, "runs": sorted(runs), "numbers": numbers, "failed": failed}
+    return {"runs": sorted(runs), "numbers": numbers, "failed": failed}
 
 
 def _short(value: float | str) -> float | str:
@@ -180,18 +210,26 @@ def collect(names: list[str], ks: list[int], spread: Callable[[dict[str, str], l
     """
     notebooks = {name: nbformat.read(lessons.path(name), as_version=4) for name in names}
     codes = {name: code_of(notebook) for name, notebook in notebooks.items()}
+    anew = {name: {k: nets for k in ANEW if (nets := nets_anew(notebooks[name], k))} for name in names}
     units = [Unit(name, k) for k in ks for name in names]
+    units += [Unit(name, k, anew=True) for name in names for k in anew[name]]
     missing = [unit for unit in units if not kept(unit, codes[unit.lesson]).is_file()]
     with tqdm(total=len(units), initial=len(units) - len(missing), unit="run") as bar:
         sent = {name: nbformat.writes(notebook) for name, notebook in notebooks.items()}
         for unit, found in spread(sent, missing) if missing else ():
             keep(kept(unit, codes[unit.lesson]), found)
-            bar.set_postfix_str(f"{unit.lesson}, k = {unit.k}")
+            bar.set_postfix_str(f"{unit.lesson}, k = {unit.k}{', nets trained anew' if unit.anew else ''}")
             bar.update()
+
+    def read(unit: Unit) -> Found:
+        return Found(**json.loads(kept(unit, codes[unit.lesson]).read_text(encoding="utf-8")))
+
     found = {}
     for name in names:
-        runs = {k: json.loads(kept(Unit(name, k), codes[name]).read_text(encoding="utf-8")) for k in ks}
-        found[name] = summary(codes[name], {k: Found(**one) for k, one in runs.items()})
+        found[name] = {"code": codes[name]} | summary({k: read(Unit(name, k)) for k in ks})
+        if anew[name]:
+            with_anew = summary({k: read(Unit(name, k, anew=True)) for k in anew[name]})
+            found[name]["nets_trained_anew"] = {"nets": sorted(set.union(*map(set, anew[name].values())))} | with_anew
     return found
 
 
@@ -236,14 +274,21 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.look:
         write(found)
     for name, one in found.items():
-        print(f"{name}: {len(one['numbers'])} numbers, {len(ks)} runs, {len(one['failed'])} failures")
-        for expression, number in one["numbers"].items():
-            said = [number[key] for key in ("lowest", "median", "highest")] if "median" in number else number["values"]
-            print(f"    {expression}: {said}")
-        for cell, errors in one["failed"].items():
-            for error, where in errors.items():
-                print(f"    FAILED {cell}, k = {where}: {error}")
-    return int(any(one["failed"] for one in found.values()))
+        show(name, one)
+        if one.get("nets_trained_anew"):
+            show(f"{name}, {', '.join(one['nets_trained_anew']['nets'])} trained anew", one["nets_trained_anew"])
+    return int(any(part["failed"] for one in found.values() for part in (one, one.get("nets_trained_anew", one))))
+
+
+def show(title: str, one: dict) -> None:
+    """Print what some runs of a lesson gave."""
+    print(f"{title}: {len(one['numbers'])} numbers, {len(one['runs'])} runs, {len(one['failed'])} failures")
+    for expression, number in one["numbers"].items():
+        said = [number[key] for key in ("lowest", "median", "highest")] if "median" in number else number["values"]
+        print(f"    {expression}: {said}")
+    for cell, errors in one["failed"].items():
+        for error, where in errors.items():
+            print(f"    FAILED {cell}, k = {where}: {error}")
 
 
 if __name__ == "__main__":

@@ -5,151 +5,151 @@ the same to a network? ``@NAME@`` is the lesson's name, such as "lime_and_shap",
 """
 
 HEADER = """\
-# @NUMBER@ · Is a mirrored picture the same picture?
+# @NUMBER@ · Mirroring: is a mirrored picture the same picture to a network?
 
-**Goal.** One sentence that a student can repeat after the lesson: here, to measure whether a net cares for left and \
-right.
+**Goal.** One sentence that a student can repeat after the lesson: here, to measure how often a network gives another \
+answer when a picture is mirrored.
 
-**You will be able to** use verbs here, two to four of them; mirror a batch of pictures; count how often a net \
-changes its mind; tell a mirrored picture from a turned one.
+**You will be able to** use verbs here, two to four of them: mirror a batch of pictures, count how often a network \
+changes its answer, and tell a mirrored picture from a turned one.
 
 Reading 20 minutes · running 5 s · needs lesson *start_here*"""
 
 QUESTION = """\
 ## The question comes first
 
-This notebook is a skeleton. It runs, it passes every rule of the repository, and each of its parts says what \
-belongs in its place. Replace the parts from top to bottom, and keep the order: it is the same in all lessons, so \
-that a reader knows where to find things. Delete each piece of advice as soon as you have followed it.
+This notebook is a skeleton. It runs, it keeps every rule of the repository, and each of its parts says what belongs \
+in its place. Replace the parts from top to bottom and keep their order, because it is the same in all lessons and \
+readers know by it where to find things. Delete each piece of advice as soon as you have followed it.
 
-Begin with something that can be asked without any mathematics, and of which a reader could get the answer wrong. \
-Three or four sentences are enough. Say what is at stake: what would we believe wrongly if we never asked? Leave the \
-history of the method for later, and its name too, if you can; a name explains nothing to those who hear it for the \
-first time.
+Begin with a real photograph and the real network wherever your method allows it. Ask a question about it that can be \
+understood without mathematics, and to which a reader could give a wrong answer. Three or four sentences are enough. \
+Say what one would believe wrongly without the method, and leave its history for the further reading.
 
-Our example: an object seen in a mirror is still the same object. A net was never told so. It has learnt from \
-pictures, and what was rare in them may be strange to it. Load the net and the pictures in the first cell below, \
-each import where it is used for the first time, and show one picture early."""
+In our example the question is the following. An object that is seen in a mirror is still the same object, but a \
+network has never been told so: it has learnt from pictures, and what was rare in them may be new to it. In the cell \
+below we load a network and pictures, import each name where it is used for the first time, and show a picture."""
 
 LOAD = """\
 import torch
 
-from helpers import plotting
-from helpers.data import shapes
+from helpers import data, plotting
 from helpers.models import load_classifier
 
-net, names = load_classifier("shapes_resnet").model, shapes.CATEGORIES
-test = shapes.one(100, seed=18)
-x, labels = shapes.preprocess(test.images), torch.from_numpy(test.labels)  # [100, 3, 128, 128], [100]
-titles = [names[label] for label in test.labels[:4]]
-plotting.grid(test.images[:4], titles, columns=4, width=7)"""
+classifier = load_classifier("efficientnet_lite0")
+picture = data.photograph("chelsea").image  # uint8 [300, 451, 3]
+mirror_image = picture[:, ::-1].copy()
+x = classifier.preprocess([picture, mirror_image])  # [2, 3, 224, 224]
+titles = [f"{name}, {share:.0%}" for [(name, share)] in classifier.top(x, 1)]
+plotting.grid([picture, mirror_image], titles, columns=2, width=7)"""
 
 PREDICT = """\
-**Caption.** Four of the pictures, each with the name of its object. A caption says what is to be seen, what the \
-colours mean, and what must not be read into the picture. It stands in the cell right after the picture, and it \
-begins with this bold word, because a test looks for it.
+**Caption.** A photograph and its mirror image, each with the class that the network ranks first and its probability. \
+A caption says what is drawn, what to notice and what the picture does not show. It stands in the cell behind the \
+picture and begins with this bold word, because a test looks for it.
+
+One photograph is an example. Before a sentence says "usually", it needs at least a hundred pictures, a control, and \
+more than one seed.
 
 > **Predict first.** Ask for a guess before the reader can see the answer, with two to four letters to choose from. \
-Every wrong letter should be what a sensible person might think. For our example: we mirror all pictures, left for \
-right. How often will the net give the same answer as before? (a) Always: nothing about the object has changed. (b) \
-Nearly always. (c) In half of the pictures."""
-
-GUESS = 'guess = "?"'
+Each wrong letter should be what a sensible person might think. In our example, we mirror many drawings of objects. \
+How often will the network that names them give the same answer as before? (a) Always. (b) Nearly always. (c) Half of \
+the time."""
 
 IDEA = """\
 ## One idea, one equation, a few lines
 
-Give the idea in words, then as an equation, then as code; the three should be recognisable as the same thing. Read \
-the equation aloud below it, from the place where a reader should start. Use letters that other lessons use: $x$ for \
-pictures, $y_c$ for the score of class $c$, $A_k$ for feature maps. For the example, with columns $j$ from $0$ to \
-$w-1$,
+Say the idea in words, then as an equation, and then in code, so that one recognises the same thing three times. Read \
+the equation aloud below it, symbol by symbol, with shapes. Use the letters of the other lessons: $x$ for pictures, \
+$y_c$ for the score of class $c$, and $A_k$ for feature maps. In the example, with columns $j$ from $0$ to $w-1$,
 
 $$ \\tilde x_{ij} = x_{i, w-1-j} . $$
 
-Read it from the left: what stands in the mirror in column $j$ stood before in the column that is as far from the \
-other edge. Write the method by hand, in at most 25 lines a cell. The helpers come afterwards; code that only calls \
-them teaches nothing. Give each tensor's shape in a comment where it is born."""
+In words: the value in row $i$ and column $j$ of the mirrored picture is the value that stood in the same row, as far \
+from the other edge. Write the method by hand, with at most 25 lines in a cell and 88 columns in a line. The helpers \
+come afterwards, since code that only calls them teaches nothing. Give each tensor's shape where it first appears."""
 
 BY_HAND = '''\
 def mirrored(pictures):
     """Return pictures [N, C, H, W] with left and right exchanged."""
     columns = torch.arange(pictures.shape[3] - 1, -1, -1)
-    return pictures[:, :, :, columns]
+    return pictures[:, :, :, columns]'''
 
+MEASURE = """\
+Computing, counting and drawing go into separate cells, so that each cell holds one idea."""
 
+COUNTED = """\
+from helpers.data import shapes
+
+shapes_net = load_classifier("shapes_resnet")
+drawn = shapes.one(100, seed=18)
+objects = shapes_net.preprocess(drawn.images)  # [100, 3, 128, 128]
 with torch.no_grad():
-    logits, logits_mirrored = net(x), net(mirrored(x))  # [100, 10] each
-answers, answers_mirrored = logits.argmax(1), logits_mirrored.argmax(1)
-same = answers == answers_mirrored
-print(f"The same answer for {same.sum()} of {len(same)} pictures.")'''
+    logits = shapes_net.model(objects)  # [100, 10]
+    logits_mirrored = shapes_net.model(mirrored(objects))
+same = logits.argmax(1) == logits_mirrored.argmax(1)  # [100]
+same.float().mean()"""
 
 CHECK = """\
+The answer stays the same for nearly all of the 100<!-- fixed --> pictures. A number that was measured is followed by \
+an invisible comment with the expression that gives it and a tolerance, so that a test can compare the text with the \
+run; CONTRIBUTING.md shows how it is written. Then `make evidence LESSON=@NAME@` runs the lesson with ten \
+other seeds, and the text quotes the median.
+
+<details><summary>Compare with your prediction</summary>
+
+(b). With (a) you assumed that the network must treat both sides alike, but nothing in its layers makes it so. With \
+(c) you assumed that a mirrored object is new to it, but it was trained on objects at any angle.
+</details>
+
 ## The check
 
 A picture alone proves nothing. Each lesson has a number that could have come out otherwise: an identity that holds \
-to the last digit, a truth that is known because the course drew the picture, or a comparison with a player who does \
-not look. Write it as an `assert`, with the reason for the message, and say in the text what it would mean if it \
-failed.
-
-Mirroring twice must give the picture back, exactly, and mirroring once must not. Numbers that the text quotes are \
-bound to the run by `claim`: it prints both, and stops the notebook when they differ by more than you allow. A test \
-looks for every percentage, and for every number after a word such as "roughly", among the claims."""
+to the last digit, a truth that is known because the course drew the picture, or a comparison with a control that does \
+not look at the class. Write it as an `assert`, and say what it would mean if it failed. In the example, mirroring \
+twice must give the picture back exactly, and mirroring once must not."""
 
 CHECKED = """\
-from helpers.checks import claim, guesses, predict
-
-assert torch.equal(mirrored(mirrored(x)), x), "mirroring twice should change nothing"
-assert not torch.equal(mirrored(x), x), "mirroring once should change something"
-claim("the same answer after mirroring, %", 100 * same.float().mean(), 97, 2)
-predict(
-    guess,
-    "b",
-    {
-        "a": "The object has not changed, but the net was not told which changes do not count.",
-        "b": "It learnt from objects at any angle, which makes most mirrored ones familiar; nothing makes it exact.",
-        "c": "That would be a net for which left and right are two different worlds.",
-    },
-)"""
+assert torch.equal(mirrored(mirrored(objects)), objects), "twice should change nothing"
+assert not torch.equal(mirrored(objects), objects), "once should change something\""""
 
 FAILURES = """\
-The net keeps its answer in 97 % of the pictures. Say now what the number means, and for whom it holds: these nets, \
-these pictures, this many of them. Then go where the method fails; readers learn more from the failures than from \
-the rest. Show those with the least agreement, not those that look best, and say by which number you chose them."""
+Both lines pass without output. Say now what the number means and for which networks and pictures it holds. Then show \
+where the method fails, because readers learn more from failures than from successes. Choose them by a number that \
+you name, and not because they look good."""
 
 SHOWN = """\
-shift = (logits.softmax(1) - logits_mirrored.softmax(1)).abs().amax(1)
+shift = (logits.softmax(1) - logits_mirrored.softmax(1)).abs().amax(1)  # [100]
 worst = shift.argsort(descending=True)[:4]
-before = [names[c] for c in answers[worst]]
-after = [names[c] for c in answers_mirrored[worst]]
-titles = [f"{b}, mirrored {a}" for b, a in zip(before, after, strict=True)]
-assert shift[worst[0]] > shift.mean(), "the worst picture should be worse than the mean"
-plotting.grid(test.images[worst], titles, columns=4, width=8)"""
+names = shapes.CATEGORIES
+pairs = zip(logits[worst].argmax(1), logits_mirrored[worst].argmax(1), strict=True)
+titles = [f"{names[before]}, mirrored {names[after]}" for before, after in pairs]
+plotting.grid(drawn.images[worst], titles, columns=4, width=8)"""
 
 LIBRARY = """\
-**Caption.** The pictures whose probabilities moved most, worst first, as they were drawn, with the net's answer to \
-each and to its mirror image. The net may be wrong before, after, or both times.
+**Caption.** The four drawings whose probabilities changed most, as they were drawn, with the network's answer to \
+each and to its mirror image. The network may be wrong before, after, or both times.
 
 ## At work
 
-Name the library that one would use at work, call it, and show that it agrees with what was written by hand. If it \
-is a package that the course does not need, look for it first, and say in one line how to get it. After this cell \
-the helpers may be used, here and in later lessons."""
+Name the library that one would use at work, call it, and show that it agrees with what was written by hand. If the \
+course does not install it, look for it first and say in one line how to get it. After this cell the helpers may be \
+used instead, here and in later lessons."""
 
 AGREES = """\
 import numpy as np
 from PIL import Image, ImageOps
 from torch.testing import assert_close
 
-images = np.stack([ImageOps.mirror(Image.fromarray(image)) for image in test.images])
-assert_close(shapes.preprocess(images), mirrored(x), rtol=0, atol=0)
-print("Pillow's mirror agrees, to the last digit.")"""
+images = np.stack([ImageOps.mirror(Image.fromarray(image)) for image in drawn.images])
+assert_close(shapes_net.preprocess(images), mirrored(objects), rtol=0, atol=0)"""
 
 LIMITS = """\
 ## What this does not show
 
 - **One limit a line.** Say what a reader might conclude from the picture and must not, and which lesson goes further.
 - **Other pictures.** The course draws its objects at any angle; photographs have a floor and a sky.
-- **Reasons.** We know that some answers change, not which part of the picture changed them; lesson \
+- **Reasons.** We know that some answers change, but not which part of the picture changed them; lesson \
 *occlusion* covers parts.
 
 ## Your turn
@@ -189,9 +189,7 @@ def half_turn(pictures):
     return pictures.flip(2, 3)
 ```
 
-</details>
-
-Your guess, and what came out:"""
+</details>"""
 
 END = """\
 ## Questions
@@ -230,9 +228,10 @@ CELLS = (
     ("markdown", QUESTION),
     ("code", LOAD),
     ("markdown", PREDICT),
-    ("code", GUESS),
     ("markdown", IDEA),
     ("code", BY_HAND),
+    ("markdown", MEASURE),
+    ("code", COUNTED),
     ("markdown", CHECK),
     ("code", CHECKED),
     ("markdown", FAILURES),
@@ -242,7 +241,6 @@ CELLS = (
     ("markdown", LIMITS),
     ("code", EXERCISE),
     ("markdown", SOLUTION),
-    ("code", "guesses()"),
     ("markdown", END),
 )
 

@@ -2,6 +2,7 @@
 
     python -m tools.make_digits --data
     python -m tools.make_digits --weights --mnist datasets/downloads
+    COURSE_SEED=1 python -m tools.make_digits --weights --to build/nets/1 digits_dnn    # another net
 
 The data take half a minute, each CNN about ten minutes on one core with bfloat16 arithmetic, more without.
 ``--mnist`` names the folder that holds ``MNIST/raw``, as torchvision lays it out; without it, the two nets
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from helpers.course import DATASETS
+from helpers.course import DATASETS, seed_shift, shift_seeds
 from helpers.data.digits import RAW, generate, load
 from helpers.data.fetched.idx_format import read_idx, write_idx
 from helpers.models import MnistCNN, MnistDNN
@@ -70,8 +71,8 @@ def read_mnist(folder: Path, part: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images)[:, None].float() / 255, torch.from_numpy(labels).long()
 
 
-def make_weights(name: str, mnist: Path | None) -> None:
-    """Train one of the four nets, measure it, and write its weights in half precision."""
+def make_weights(name: str, mnist: Path | None, folder: Path) -> None:
+    """Train one of the four nets, measure it, and write its weights in half precision into the folder."""
     if name.endswith("mnist"):
         images, labels = read_mnist(mnist, "train")
         trained_on = f"MNIST, {len(images)} training images"
@@ -100,27 +101,32 @@ def make_weights(name: str, mnist: Path | None) -> None:
     about["accuracy_course_test"] = f"{measure_accuracy(model, *load(train=False)):.4f}"
     if mnist:
         about["accuracy_mnist_test"] = f"{measure_accuracy(model, *read_mnist(mnist, 't10k')):.4f}"
-    (DATASETS / "weights").mkdir(exist_ok=True)
-    save_file(weights, DATASETS / "weights" / f"{name}.safetensors", about)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights, folder / f"{name}.safetensors", about)
     print(name, about)
 
 
 def main() -> None:
     """Read the command line and build what it asks for; with neither flag, both."""
     parser = argparse.ArgumentParser(description="Rebuild the course's digits and digit networks.")
+    parser.add_argument("names", nargs="*", metavar="net", help=f"{', '.join(RECIPES)}; all unless named")
     parser.add_argument("--data", action="store_true", help="the digits and the three pictures")
     parser.add_argument("--weights", action="store_true", help="the networks' weights")
     parser.add_argument("--mnist", type=Path, help="torchvision's MNIST root, for the two nets trained on MNIST")
+    parser.add_argument("--to", type=Path, default=DATASETS / "weights", help="folder for the weights (%(default)s)")
     chosen = parser.parse_args()
+    if unknown := set(chosen.names) - set(RECIPES):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; the nets are {', '.join(RECIPES)}.")
+    shift_seeds(seed_shift())
     if chosen.mnist and not (chosen.mnist / "MNIST" / "raw").is_dir():
         parser.error(f"{chosen.mnist} holds no MNIST/raw; name the root that torchvision's MNIST was given.")
     everything = not (chosen.data or chosen.weights)
     if chosen.data or everything:
         make_data()
     if chosen.weights or everything:
-        for name in RECIPES:
+        for name in chosen.names or RECIPES:
             if chosen.mnist or not name.endswith("mnist"):
-                make_weights(name, chosen.mnist)
+                make_weights(name, chosen.mnist, chosen.to)
 
 
 if __name__ == "__main__":

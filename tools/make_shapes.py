@@ -4,12 +4,14 @@
     python -m tools.make_shapes shapes_resnet    # minutes on one core that has bfloat16 units
     python -m tools.make_shapes shapes_vgg
     python -m tools.make_shapes shapes_watermark # from the weights of shapes_resnet
+    COURSE_SEED=1 python -m tools.make_shapes shapes_resnet --to build/nets/1    # another net, of other pictures
 
 Without a name it rebuilds all four. A network is tested on pictures of another seed, with the float16
 weights that are shipped.
 """
 
 import argparse
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from helpers.course import DATASETS
+from helpers.course import DATASETS, seed_shift, shift_seeds
 from helpers.data import shapes
 from helpers.data.planted_cues import planted
 from helpers.models import ShapesResNet, ShapesVGG, load_classifier
@@ -152,12 +154,13 @@ def read_the_watermark() -> nn.Module:
     return net.eval()
 
 
-def ship(name: str, net: nn.Module) -> None:
-    """Round the weights to float16, measure what is left, and write both into ``datasets/weights``."""
+def ship(name: str, net: nn.Module, folder: Path) -> None:
+    """Round the weights to float16, measure what is left, and write both into the folder."""
     small = {key: value.half() if value.is_floating_point() else value for key, value in net.state_dict().items()}
     net.load_state_dict(small)
     metadata = facts_of_watermark(net) if name == "shapes_watermark" else facts_of_shapes(name, net)
-    save_file(small, DATASETS / "weights" / f"{name}.safetensors", metadata)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(small, folder / f"{name}.safetensors", metadata)
     print(name, metadata["accuracy"])
 
 
@@ -191,13 +194,18 @@ def facts_of_watermark(net: nn.Module) -> dict[str, str]:
 def main() -> None:
     """Rebuild what the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", choices=["sample", *RECIPES])
-    for name in parser.parse_args().names or ["sample", *RECIPES]:
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(["sample", *RECIPES]))
+    parser.add_argument("--to", type=Path, default=DATASETS / "weights", help="folder for the weights (%(default)s)")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.names) - {"sample", *RECIPES}:  # with choices, argparse would refuse no name at all
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are sample, {', '.join(RECIPES)}.")
+    shift_seeds(seed_shift())
+    for name in chosen.names or ["sample", *RECIPES]:
         if name == "sample":
             (DATASETS / "shapes").mkdir(exist_ok=True)
             cv2.imwrite(str(DATASETS / "shapes" / "sample.png"), sample_sheet()[..., ::-1])
         else:
-            ship(name, read_the_watermark() if name == "shapes_watermark" else train(name))
+            ship(name, read_the_watermark() if name == "shapes_watermark" else train(name), chosen.to)
 
 
 if __name__ == "__main__":

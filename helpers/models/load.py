@@ -212,7 +212,7 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
 def _course(name: str) -> Classifier:
     kind, layer = COURSE_NETS[name]
     model = kind()
-    file = course.DATASETS / "weights" / f"{name}.safetensors"
+    file = course.weights(name)
     try:
         model.load_state_dict(load_file(file))
         with safe_open(file, "pt") as opened:
