@@ -90,7 +90,7 @@ def test_shipped_digits_are_what_the_script_draws(part):
     assert (difference < 2).mean() >= 0.99
 
 
-@pytest.mark.parametrize(("train", "count"), [(True, 20_000), (False, 2_000)])
+@pytest.mark.parametrize(("train", "count"), [(True, 4_000), (False, 2_000)])
 def test_load_gives_tensors_for_the_nets(train, count):
     images, labels = load(train)
     assert images.shape == (count, 1, 28, 28) and images.dtype == torch.float32

@@ -343,7 +343,7 @@ def test_the_readme_lists_every_lesson_with_its_minutes():
 
 
 def test_the_tree_is_small():
-    assert sum(path.stat().st_size for path in files()) < 40e6
+    assert sum(path.stat().st_size for path in files()) < 30e6
 
 
 @pytest.mark.parametrize("folder", ["datasets", "notebooks/figures"])

@@ -168,7 +168,7 @@ def frame(canvas: np.ndarray) -> np.ndarray:
 
 
 def load(train: bool = True) -> tuple[Tensor, Tensor]:
-    """Read the course's digits: 20,000 for training, 2,000 for testing, as ``generate`` has drawn them.
+    """Read the course's digits: 4,000 for training, 2,000 for testing, as ``generate`` has drawn them.
 
     Args:
         train: True for the training pictures, False for the test pictures.
