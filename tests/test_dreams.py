@@ -1,6 +1,7 @@
 """Deep dream against a loop written out, finite differences, and what it must leave alone."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from helpers.synthesis import channel, deep_dream, energy
+from helpers.synthesis import channel, deep_dream, energy, invert, logit, maximise
 from nets import RELU_STYLES, Tiny, random_net
 
 BOUNDS = (torch.tensor([-1.0, -2.0, -0.5]).view(1, 3, 1, 1), torch.tensor([2.0, 1.0, 0.5]).view(1, 3, 1, 1))
@@ -228,3 +229,22 @@ def test_bad_input_is_refused_in_words(net, options, error, message):
     with pytest.raises(error, match=message):
         deep_dream(net, given.pop("x"), given.pop("objective"), **given)
     assert state(net) == before
+
+
+@pytest.mark.parametrize("method", ["dream", "maximise", "invert"])
+def test_values_outside_of_the_bounds_are_cut_off_with_a_word(method):
+    model, x = Tiny(), torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    inside = x.clamp(0, 1)
+
+    def run(x):
+        if method == "dream":
+            return deep_dream(model, x, **OPTIONS)
+        if method == "maximise":
+            return maximise(model, logit(0), x, steps=2).images
+        return invert(model, photographs(1, 16, 16), layer="conv2", start=x, steps=2).images
+
+    with pytest.warns(UserWarning, match=r"% of the values lie outside of the bounds.*bounds=classifier\.bounds"):
+        found = run(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(found, run(inside))

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from helpers.attribution._common import backward_pass, check_pictures, explaining, run, source_of_noise, wide
 from helpers.hooks import run_to
 from helpers.synthesis.objectives import Objective, total_variation
-from helpers.synthesis.spaces import Bounds, View, blurred, limits, space_of
+from helpers.synthesis.spaces import Bounds, View, blurred, limits, shares, space_of
 
 OnStep = Callable[[int, Tensor, Tensor], None]
 
@@ -206,7 +206,7 @@ def descend(
     x = check_pictures(start)
     low, way = limits(wide(x), bounds)
     coordinates = space_of(space, x.shape[2:])
-    v = coordinates.encode(((wide(x) - low) / way).clamp(0, 1)).requires_grad_()
+    v = coordinates.encode(shares(wide(x), low, way)).requires_grad_()
 
     def pictures() -> Tensor:
         return (low + way * coordinates.decode(v)).to(x.dtype)

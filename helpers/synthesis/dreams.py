@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 from helpers.attribution._common import check_pictures, explaining, source_of_noise, wide
 from helpers.synthesis.ascent import OnStep, reading
 from helpers.synthesis.objectives import Objective, energy
-from helpers.synthesis.spaces import Bounds, limits
+from helpers.synthesis.spaces import Bounds, limits, shares
 
 
 def deep_dream(
@@ -81,7 +81,7 @@ def deep_dream(
         kind = x.dtype
         x = wide(x)  # half precision would swallow small steps; the network sees its own
         low, way = limits(x, bounds)
-        photograph = ((x - low) / way).clamp(0, 1)
+        photograph = shares(x, low, way)
         sizes = [[max(1, round(side / ratio**k)) for side in x.shape[2:]] for k in reversed(range(octaves))]
         change = torch.zeros_like(_resized(photograph, sizes[0]))
         _check_smallest(read, (low + way * _resized(photograph, sizes[0])).to(kind), x.to(kind))

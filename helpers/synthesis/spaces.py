@@ -1,6 +1,7 @@
 """Where one descends: from which noise, between which bounds, on pixels or on frequencies, through which views."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -80,6 +81,32 @@ def limits(x: Tensor, bounds: Bounds) -> tuple[Tensor, Tensor]:
     if not (low < high).all():
         raise ValueError("The bounds are (black, white), and black is the smaller of the two: exchange them.")
     return low, high - low
+
+
+def shares(x: Tensor, low: Tensor, way: Tensor) -> Tensor:
+    """Return where the values of pictures lie between black, 0, and white, 1; what lies outside is cut off there.
+
+    Args:
+        x: pictures [N, C, H, W].
+        low: black, from :func:`limits`.
+        way: white less black.
+
+    Warns:
+        UserWarning: some values lie outside by more than a hundredth of the way.
+
+    >>> import torch
+    >>> shares(torch.tensor([[[[0.0, 3.0]]]]), *limits(torch.zeros(1, 1, 1, 2), (-1.0, 3.0)))
+    tensor([[[[0.2500, 1.0000]]]])
+    """
+    u = (x - low) / way
+    outside = ((u < -0.01) | (u > 1.01)).float().mean().item()
+    if outside:
+        warnings.warn(
+            f"{outside:.0%} of the values lie outside of the bounds, black and white, and are cut off there: give "
+            "bounds=classifier.bounds for pictures that a classifier has preprocessed.",
+            stacklevel=4,
+        )
+    return u.clamp(0, 1)
 
 
 class Space(NamedTuple):
