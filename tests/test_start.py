@@ -52,7 +52,8 @@ def imported(code, world="course", **environment):
 def test_the_first_lesson_up_to_its_first_picture():
     cells = json.loads(lessons.path("start_here").read_text(encoding="utf-8"))["cells"]
     code = [cell for cell in cells if cell["cell_type"] == "code"]
-    shown = [any("image/png" in out.get("data", {}) for out in cell["outputs"]) for cell in code]
+    kinds = [{kind for out in cell["outputs"] for kind in out.get("data", {})} for cell in code]
+    shown = [bool(found & {"image/png", "image/jpeg"}) for found in kinds]
     first = code[: shown.index(True) + 1]
     assert len(first) >= 2, "the set-up, and the cell with the picture"
     assert imported("\n".join("".join(cell["source"]) for cell in first)) == []
