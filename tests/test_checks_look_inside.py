@@ -69,6 +69,24 @@ def same_everywhere(model, layers, x):
     return [with_hooks(model, layers, x)[0]] * 2
 
 
+def one_run_for_each_layer(model, layers, x):
+    return [with_hooks(model, [layer], x)[0] for layer in layers]
+
+
+def changing_the_picture(model, layers, x):
+    outputs = with_hooks(model, layers, x)
+    x.zero_()
+    return outputs
+
+
+def leaving_the_mode(model, layers, x):
+    return with_hooks(model.eval(), layers, x)
+
+
+def leaving_frozen_parameters(model, layers, x):
+    return with_hooks(model.requires_grad_(False), layers, x)
+
+
 RIGHT_OUTPUTS = {"hooks": with_hooks, "capture": with_capture}
 WRONG_OUTPUTS = {
     "are the layers' inputs": lambda m, ls, x: with_hooks(m, ls, x, lambda inputs, output: inputs[0].clone()),
@@ -81,6 +99,10 @@ WRONG_OUTPUTS = {
     "remove them in `finally`": not_after_an_error,
     "kept it to itself": swallowing,
     "two layers were asked for": lambda m, ls, x: with_hooks(m, ls, x)[:1],
+    "the model ran 2 times": one_run_for_each_layer,
+    "wrote into x": changing_the_picture,
+    "train() or eval() mode": leaving_the_mode,
+    "requires_grad, should be as they came": leaving_frozen_parameters,
     "a list of tensors": lambda m, ls, x: torch.stack(with_hooks(m, ls, x)),
 }
 

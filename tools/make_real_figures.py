@@ -6,24 +6,20 @@
 The network's file, 5 MB, is fetched at first use.
 """
 
-import base64
 import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import nbformat
 import numpy as np
 import skimage.data
 import torch
-from nbclient import NotebookClient
 from PIL import Image
+from torchvision.utils import make_grid
 
 from helpers import plotting, synthesis
 from helpers.models import load_classifier
 from helpers.plotting.style import CourseFigure
-from tools import lessons
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,13 +47,33 @@ def write(png: io.BytesIO, name: str) -> None:
 
 
 def look_inside() -> None:
-    """The first layer's kernels: the picture that the lesson itself shows in the public world."""
-    lesson = nbformat.read(lessons.path("look_inside"), as_version=4)
-    os.environ["COURSE_WORLD"] = "public"
-    NotebookClient(lesson, timeout=600, resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()
-    (cell,) = (cell for cell in lesson.cells if "the random start" in cell.source and cell.cell_type == "code")
-    (png,) = (output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
-    write(io.BytesIO(base64.b64decode(png)), "look_inside_real_network")
+    """The first layer's kernels, and those that are striped at their direction and frequency."""
+    kernels = load_classifier("squeezenet1_0", "public").model.features[0].weight.detach()  # [96, 3, 7, 7]
+    mix = torch.linalg.svd(kernels.flatten(2), full_matrices=False).U[:, :, 0]  # of colours, in which each is strongest
+    direction, agreement, frequency = waves(torch.einsum("nc,ncij->nij", mix, kernels))
+    drawn = kernels / kernels.abs().amax((1, 2, 3), keepdim=True) / 2 + 0.5  # each on its own scale; grey is zero
+    figure, axes = plotting.canvas(1, 2, size=(10.4, 5.0))
+    left, right = axes[0]
+    left.imshow(make_grid(drawn, nrow=10, padding=1, pad_value=1.0).permute(1, 2, 0))
+    left.set_title("96 kernels of 7 x 7 pixels")
+    left.axis("off")
+    right.axhspan(0, 1 / kernels.shape[-1], color="#e6e6e6", zorder=-1)
+    right.text(90, 0.05, "waves longer than the window", ha="center", va="center", fontsize=11)
+    for i in (agreement > 0.4).nonzero()[:, 0]:
+        d, f = direction[i].item(), frequency[i].item()
+        right.imshow(drawn[i].permute(1, 2, 0), extent=(d - 7, d + 7, f - 0.016, f + 0.016), aspect="auto")
+    right.set(xlim=(-9, 189), xticks=(0, 45, 90, 135, 180), ylim=(0, 0.5))
+    right.set(xlabel="direction across the stripes, degrees", ylabel="frequency, periods per pixel")
+    save(figure, "look_inside_real_network")
+
+
+def waves(kernels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return direction in degrees, agreement and mean frequency of kernels [N, k, k], as lesson *look_inside* does."""
+    grid = torch.complex(*torch.meshgrid(*[torch.fft.fftfreq(64)] * 2, indexing="xy"))
+    power = torch.fft.fft2(kernels, s=(64, 64)).abs() ** 2  # zeros around the kernel
+    power = power / power.sum((1, 2), keepdim=True)
+    z = (power * grid.sgn() ** 2).sum((1, 2))  # squaring doubles the angle
+    return z.angle().rad2deg() / 2 % 180, z.abs(), (power * grid.abs()).sum((1, 2))
 
 
 def feature_visualisation() -> None:

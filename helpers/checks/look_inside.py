@@ -20,16 +20,17 @@ class _Broken(nn.Module):
 
 @checker
 def check_outputs(function: Callable[[nn.Module, Sequence[nn.Module], Tensor], Sequence[Tensor]]) -> str:
-    """Check ``function(model, layers, x) -> [what each layer gives]``, which must leave no hook behind."""
-    model = _network()
+    """Check ``function(model, layers, x) -> [what each layer gives]``, which runs once and leaves no trace."""
+    model, runs = _network(), []
     first, second = model[0], model[2]
-    first.register_forward_hook(lambda layer, inputs, output: None)  # somebody else's, which has to stay
+    first.register_forward_hook(lambda layer, inputs, output: runs.append(1))  # somebody else's, which has to stay
     x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         one = first(x)
         two = second(one.relu())
-    before = _hooks(model)
-    got = _call(function, model, [second, first], x)
+    hooks, state, given = _hooks(model), _state(model), x.clone()
+    runs.clear()
+    got = _call(function, model, [second, first], given)
     if len(got) != 2:
         raise Wrong(f"two layers were asked for, and {len(got)} outputs came back.")
     if any(output is None for output in got):
@@ -44,10 +45,19 @@ def check_outputs(function: Callable[[nn.Module, Sequence[nn.Module], Tensor], S
     }
     name_the_mistake(got[0], mistakes, two, what="the first output")
     name_the_mistake(got[1], {"every place holds the same output; each hook needs its own place.": two}, one)
-    if _hooks(model) < before:
+    if _hooks(model) < hooks:
         raise Wrong("a hook that somebody else had set is gone; remove only those that you set.")
-    if _hooks(model) > before:
-        raise Wrong(f"{_hooks(model) - before} of your hooks are still there; remove each when the model has run.")
+    if _hooks(model) > hooks:
+        raise Wrong(f"{_hooks(model) - hooks} of your hooks are still there; remove each when the model has run.")
+    if len(runs) > 1:
+        raise Wrong(f"the outputs are right, but the model ran {len(runs)} times; one run serves all layers.")
+    if not torch.equal(given, x):
+        raise Wrong("the outputs are right, but your function wrote into x; leave the pictures as they came.")
+    if _state(model) != state:
+        raise Wrong(
+            "the outputs are right, but the model is left changed: each module's train() or eval() mode, and each"
+            " parameter's requires_grad, should be as they came."
+        )
 
     broken = nn.Sequential(*model, _Broken())
     try:
@@ -56,9 +66,9 @@ def check_outputs(function: Callable[[nn.Module, Sequence[nn.Module], Tensor], S
         pass
     else:
         raise Wrong("a model stopped with an error, and your function kept it to itself; let it through.")
-    if _hooks(broken) > before:
+    if _hooks(broken) > hooks:
         raise Wrong("when the model stops with an error, your hooks stay; remove them in `finally`.")
-    return "both layers are heard in the right order, and no hook stays, even after an error."
+    return "the outputs of both layers stand in the right order, and no hook stays, even after an error."
 
 
 @checker
@@ -123,6 +133,11 @@ def _hooks(model: nn.Module) -> int:
     """Count the hooks on all modules, of every kind."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
+
+
+def _state(model: nn.Module) -> list[bool]:
+    """Return what a function may change on its way: the mode of each module, and which parameters are frozen."""
+    return [m.training for m in model.modules()] + [p.requires_grad for p in model.parameters()]
 
 
 def _call(function: Callable, *inputs: object) -> list:
