@@ -3,14 +3,12 @@
 ``python solutions/make_exercises.py`` writes and runs them; with ``--check`` it only compares, and exits with
 1 if they differ. The marks are nbgrader's: in a code cell, what stands between ``### BEGIN SOLUTION`` and
 ``### END SOLUTION`` becomes ``...  # your code here``; in a Markdown cell, what stands between
-``<!-- BEGIN SOLUTION -->`` and ``<!-- END SOLUTION -->`` goes; cells tagged ``solution`` go. A Markdown cell of the
-answers that shows ``attachment:q1.png`` gets it first: the picture that the code cell tagged ``q1`` drew, made small.
+``<!-- BEGIN SOLUTION -->`` and ``<!-- END SOLUTION -->`` goes; cells tagged ``solution`` go. Below each answer both
+notebooks compute the same with the course's own functions, so that the picture to expect is there as an output.
 """
 
 import argparse
-import base64
 import copy
-import io
 import os
 import re
 import sys
@@ -18,7 +16,6 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -28,7 +25,6 @@ from tools.run_notebooks import execute
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = (file_name("exercises"),)
 MARK = re.compile(r"(?:#+|<!--)\s*(BEGIN|END) SOLUTION\s*(?:-->)?")
-ATTACHED = re.compile(r"attachment:([\w-]+)\.png")
 PLACEHOLDER = "...  # your code here"
 
 
@@ -105,41 +101,6 @@ def same(made: NotebookNode, written: NotebookNode) -> bool:
     return cells(made) == cells(written)
 
 
-def attach_pictures(answered: NotebookNode) -> bool:
-    """Give Markdown cells the pictures to expect that they name, in place; tell whether any cell names one.
-
-    Raises:
-        ValueError: the notebook has no such picture, neither drawn nor attached before.
-    """
-    drawn, named = {}, False
-    for cell in answered.cells:
-        for data in (output.get("data", {}) for output in cell.get("outputs", [])):
-            found = data.get("image/png") or data.get("image/jpeg")
-            drawn.update({tag: found for tag in cell.metadata.get("tags", []) if found})
-    for cell in answered.cells:
-        names = ATTACHED.findall(cell.source) if cell.cell_type == "markdown" else []
-        for name in names:
-            attached, file = cell.setdefault("attachments", {}), f"{name}.png"
-            if name in drawn:
-                attached[file] = {"image/png": _small(drawn[name])}
-            elif file not in attached:
-                raise ValueError(f"attachment:{file} needs a picture from the cell tagged {name}; run this notebook.")
-        named = named or bool(names)
-    return named
-
-
-def _small(picture: str) -> str:
-    """Return a picture, in base64, as a PNG of few colours and of less than 40 kB, or else 260 pixels wide."""
-    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
-    for side, colours in ((620, 128), (620, 48), (540, 48), (460, 48), (380, 48), (260, 48)):
-        image.thumbnail((side, side), Image.Resampling.LANCZOS)
-        png = io.BytesIO()
-        image.quantize(colours, dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
-        if png.tell() < 40_000:
-            break
-    return base64.b64encode(png.getvalue()).decode()
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Make or compare every exercise; return the exit status."""
     parser = argparse.ArgumentParser(description="Make the blank exercises from the answered ones.")
@@ -152,8 +113,6 @@ def main(arguments: list[str] | None = None) -> int:
         source, goal = ROOT / "solutions" / name, ROOT / "notebooks" / name
         try:
             answered = nbformat.read(source, as_version=4)
-            if not check and attach_pictures(answered):
-                nbformat.write(answered, source)
             made = blank(answered)
         except (OSError, ValueError) as error:
             sys.exit(f"solutions/{name}: {error}")

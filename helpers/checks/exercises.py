@@ -142,7 +142,7 @@ def check_q2_count(function: Callable[[Tensor, Tensor, float], int]) -> str:
         """Count the maps up to the first n at which ``reached(sums of n maps, whole map)`` is the share."""
         counts = []
         for (maps, weight, share), chosen in zip(cases, order, strict=True):
-            sums = (weight[chosen, None, None] * maps[chosen]).cumsum(0)
+            sums = partial_cams(maps, weight, chosen)
             counts.append((reached(sums.flatten(1), sums[-1].flatten()) >= share).long().argmax().item() + 1)
         return torch.tensor(counts)
 
@@ -171,6 +171,25 @@ def check_q2_count(function: Callable[[Tensor, Tensor, float], int]) -> str:
     got = torch.stack([_number(ask(function, *(one.clone() for one in case[:2]), case[2])) for case in cases])
     name_the_mistake(got, mistakes, right, 1e-6, what=f"the count (for {len(cases)} random sets of maps)")
     return f"the counts for {len(cases)} random sets of maps, from {right.min()} to {right.max()} of them."
+
+
+def partial_cams(maps: Tensor, weight: Tensor, order: Tensor) -> Tensor:
+    """Return the class activation maps of the first 1, 2, ... K feature maps, [K, h, w].
+
+    Args:
+        maps: the feature maps of one picture, [K, h, w].
+        weight: the weights of a class, [K].
+        order: the numbers of the maps, each once, [K]; entry n - 1 of the result is made of the first n of them.
+
+    Returns:
+        The partial sums of weight times map, [K, h, w]; the last of them is the whole map.
+
+    >>> import torch
+    >>> from helpers.checks.exercises import partial_cams
+    >>> partial_cams(torch.ones(3, 1, 1), torch.tensor([1.0, 2.0, 4.0]), torch.tensor([2, 0, 1])).flatten()
+    tensor([4., 5., 7.])
+    """
+    return (weight[order, None, None] * maps[order]).cumsum(0)
 
 
 def _maps(k: int, size: tuple[int, int], random: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -287,23 +306,29 @@ def grade(maps: Tensor, masks: np.ndarray) -> Tensor:
 
 
 @checker
-def check_q3_grades(grades: Tensor, best_pointing: str, best_energy: str, test: shapes.Shapes) -> str:
-    """Check the grades [L, 3] of every ReLU of ``shapes_vgg`` on ``test``, and the two layers named as the best."""
+def check_q3_grades(grades: Tensor, best_pointing: str, best_energy: str, test: shapes.TwoShapes) -> str:
+    """Check the grades [L, 3] of every ReLU of ``shapes_vgg`` on ``test``, and the two layers named as the best.
+
+    Asked is for the first object of each picture, and graded by the mask of that object.
+    """
     vgg = load_classifier("shapes_vgg")
     layers = [f"features.{i}" for i, part in enumerate(vgg.model.features) if isinstance(part, nn.ReLU)]
     x, labels = shapes.preprocess(test.images), torch.from_numpy(test.labels)
 
-    def graded(relu: bool) -> Tensor:
-        maps = (attribution.grad_cam(vgg.model, x, labels, layer=layer, relu=relu) for layer in layers)
-        return torch.stack([grade(one, test.masks) for one in maps])
+    def graded(relu: bool = True, asked: int = 0, mask: int = 0) -> Tensor:
+        maps = (attribution.grad_cam(vgg.model, x, labels[:, asked], layer=layer, relu=relu) for layer in layers)
+        return torch.stack([grade(one, test.masks[:, mask]) for one in maps])
 
-    right = graded(relu=True)
+    right = graded()
     mistakes = {
         "the rows are in the order from last to first; begin at the input.": right.flip(0),
         "one row for each layer, please, one column for each of the three shares: this is turned round.": right.T,
         "these are percentages; give shares from 0 to 1.": 100 * right,
         "every row is that of the last layer; has your loop used its layer?": right[-1:].expand_as(right),
         "the maps have no ReLU: negative places still count when the map is enlarged.": lambda: graded(relu=False),
+        "these are the grades for the second object; ask for the first, labels[:, 0].": lambda: graded(asked=1, mask=1),
+        "the maps are those of the first object, the masks those of the second.": lambda: graded(mask=1),
+        "the masks are those of the first object, the maps those of the second.": lambda: graded(asked=1),
     }
     got = name_the_mistake(grades, mistakes, right, 0.012, what="the table")  # one picture more or less
     named = {"pointing": best_pointing, "energy": best_energy}

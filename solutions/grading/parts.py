@@ -49,12 +49,13 @@ def exercises() -> list[Part]:
 def _digits() -> tuple[nn.Module, Tensor, Tensor]:
     """Return what ``check_q1`` is given in the notebook: the linear net, the class means, the picture of an 8."""
     with contextlib.redirect_stdout(io.StringIO()):
-        digits, classifier = data.load_digits("generated"), load_classifier("digits_dnn", world="course")
+        digits = data.load_digits(world="course")
+        classifier = load_classifier("digits_dnn_mnist", world="course")
     means = class_means(digits.images, digits.labels)
     return classifier.model, means, classifier.preprocess(DATASETS / "8.png")
 
 
 @functools.cache
-def _test() -> tuple[shapes.Shapes]:
-    """Return what ``check_q3_grades`` is given in the notebook: a hundred shapes."""
-    return (shapes.one(100, seed=6, off_centre=True),)
+def _test() -> tuple[shapes.TwoShapes]:
+    """Return what ``check_q3_grades`` is given in the notebook: a hundred pictures of two shapes."""
+    return (shapes.two(100, seed=6),)
