@@ -28,7 +28,8 @@ KEYS = {  # lesson -> patterns, each of which its text or its code holds
         r"draw_network",
         r"features\.3|features\[3\]",
         r"register_forward_hook",
-        r"\b100\b.*(maps|grid)|(maps|grid).*\b100\b",
+        r"100, 10\)",  # the first hundred feature maps, in ten rows
+        r"first hundred",
         r"\bleak|grows with (each|every) call",
     ],
     "class_prototypes": [
@@ -63,7 +64,7 @@ KEYS = {  # lesson -> patterns, each of which its text or its code holds
         r"DenseNet.?161",
         r"register_forward_hook|capture\(",
         r"einsum",
-        r"overlay",
+        r"overlay|compare\(",
         r"top\(",
     ],
     "grad_cam": [

@@ -15,7 +15,6 @@ from helpers.data import Picture, photograph, pictures
 from helpers.models import load_classifier
 
 NETS = {
-    "digits_dnn": models.MnistDNN,
     "digits_cnn": models.MnistCNN,
     "digits_dnn_mnist": models.MnistDNN,
     "digits_cnn_mnist": models.MnistCNN,
@@ -111,7 +110,7 @@ def test_missing_and_bad_weights_name_file_and_cure(weights):
 def test_unknown_names_get_candidates():
     with pytest.raises(ValueError, match="no classifier 'resnet19'; did you mean resnet18"):
         load_classifier("resnet19")
-    with pytest.raises(ValueError, match="did you mean efficientnet_lite0, digits_dnn"):
+    with pytest.raises(ValueError, match="did you mean efficientnet_lite0, digits_cnn"):
         load_classifier("?")
 
 

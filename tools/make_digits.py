@@ -2,7 +2,7 @@
 
     python -m tools.make_digits --data
     python -m tools.make_digits --weights --mnist datasets/downloads
-    COURSE_SEED=1 python -m tools.make_digits --weights --to build/nets/1 digits_dnn    # another net
+    COURSE_SEED=1 python -m tools.make_digits --weights --to build/nets/1 digits_cnn    # another net
 
 The data take half a minute, each CNN about ten minutes on one core with bfloat16 arithmetic, more without.
 ``--mnist`` names the folder that holds ``MNIST/raw``, as torchvision lays it out; without it, the two nets
@@ -30,7 +30,6 @@ PICTURES = {8: 137, 0: 137, 3: 65}  # digit: which one of its class in the test 
 DRAWN = (120_000, 2028)  # digits drawn afresh to train the course's own nets
 RECIPES = {
     "digits_cnn": Recipe(epochs=6, lr=2e-3, batch_size=128, weight_decay=0.01),
-    "digits_dnn": Recipe(epochs=4, lr=1e-3, batch_size=128),
     "digits_cnn_mnist": Recipe(epochs=12, lr=2e-3, batch_size=128, weight_decay=0.01),
     "digits_dnn_mnist": Recipe(epochs=8, lr=1e-3, batch_size=128),
 }
