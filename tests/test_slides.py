@@ -9,6 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tools import lessons, slide_rules, slides
+from tools.bound_numbers import as_read
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
@@ -115,7 +116,7 @@ def test_the_page_asks_for_nothing_beyond_its_folder(lesson, tmp_path):
 
 def test_every_lesson_makes_a_deck_of_sensible_slides():
     for path in lessons.paths():
-        deck = slide_rules.slides(nbformat.read(path, as_version=4), path.parent)
+        deck = slide_rules.slides(as_read(nbformat.read(path, as_version=4)), path.parent)
         text = "\n".join(map(shown, deck))
         assert len(deck) >= 15, path.name
         assert "<figure" in text and "Recap" in [slide.title for slide in deck], path.name
