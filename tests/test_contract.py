@@ -10,6 +10,12 @@ from helpers import attribution
 from nets import RELU_STYLES, Tiny, pictures, random_net
 from test_hooks import hooks_of
 
+
+def strips(x):
+    """Return segment numbers for four strips of the pictures, or of the texts."""
+    return (torch.arange(x.shape[-1]) * 4 // x.shape[-1]).expand(x[0, 0].shape)
+
+
 METHODS = {
     "gradient": attribution.gradient,
     "guided_backprop": attribution.guided_backprop,
@@ -31,6 +37,9 @@ METHODS = {
     "guided_grad_cam": lambda *a: attribution.guided_grad_cam(*a, layer="conv2"),
     "occlusion": lambda *a: attribution.occlusion(*a, patch=8, chunk=30),
     "rise": lambda *a: attribution.rise(*a, samples=5, chunk=3),
+    "lime": lambda *a: attribution.lime(*a, segments=strips(a[1]), samples=9, chunk=5),
+    "kernel_shap": lambda *a: attribution.kernel_shap(*a, segments=strips(a[1]), samples=9, chunk=5),
+    "shapley_values": lambda *a: attribution.shapley_values(*a, segments=strips(a[1]), permutations=3, chunk=5),
     "lrp": attribution.lrp,
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)

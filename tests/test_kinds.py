@@ -18,6 +18,7 @@ from helpers.hooks import capture, channels_last_as_maps, split_at, tokens_as_ma
 from test_contract import assert_same, state
 
 A = attribution
+FOUR = torch.arange(4).view(2, 2).repeat_interleave(8, 0).repeat_interleave(8, 1)  # segments: the quarters of 16 x 16
 OPTIONS = {  # every method of helpers.attribution that explains: what it needs to be quick, and whether it has a layer
     "gradient": ({}, False),
     "gradient_x_input": ({}, False),
@@ -29,6 +30,9 @@ OPTIONS = {  # every method of helpers.attribution that explains: what it needs 
     "occlusion": ({"patch": 4}, False),
     "occluded_logits": ({"patch": 4}, False),
     "rise": ({"samples": 6}, False),
+    "lime": ({"samples": 6, "segments": FOUR}, False),
+    "kernel_shap": ({"samples": 6, "segments": FOUR}, False),
+    "shapley_values": ({"segments": FOUR}, False),
     "cam": ({}, True),
     "grad_cam": ({}, True),
     "grad_cam_plus_plus": ({}, True),
@@ -41,12 +45,28 @@ OPTIONS = {  # every method of helpers.attribution that explains: what it needs 
     "ablation_cam": ({}, True),
     "eigen_cam": ({}, True),
 }
-ELSEWHERE = {"pixel_map", "upsample", "full_grad", "full_gradients", "lrp"}  # no explanation, or tests of their own
+ELSEWHERE = {
+    "pixel_map",
+    "upsample",
+    "superpixels",
+    "full_grad",
+    "full_gradients",
+    "lrp",
+}  # no explanation, or tests of their own
 OF_A_LAYER = [name for name, (_, has_layer) in OPTIONS.items() if has_layer]
-WITHOUT_GRADIENT = {"cam", "eigen_cam", "score_cam", "ablation_cam", "occlusion", "occluded_logits", "rise"}
+SURROGATES = {"lime", "kernel_shap", "shapley_values"}
+WITHOUT_GRADIENT = {
+    "cam",
+    "eigen_cam",
+    "score_cam",
+    "ablation_cam",
+    "occlusion",
+    "occluded_logits",
+    "rise",
+} | SURROGATES
 every_method = pytest.mark.parametrize("name", OPTIONS)
 every_method_of_a_layer = pytest.mark.parametrize("name", OF_A_LAYER)
-MAY_HAVE_OTHERS = {"relevance", "full_grad", "surrogates", "attention"}
+MAY_HAVE_OTHERS = {"relevance", "full_grad", "attention"}
 
 
 def explain(name, net, x, target=1, layer="conv", **more):

@@ -43,6 +43,7 @@ from helpers.attribution.maps import pixel_map, upsample
 from helpers.attribution.occlusion import occluded_logits, occlusion, rise
 from helpers.attribution.paths import integrated_gradients, smooth_grad, var_grad
 from helpers.attribution.relevance import lrp
+from helpers.attribution.surrogates import kernel_shap, lime, shapley_values, superpixels
 
 __all__ = [
     "ablation_cam",
@@ -60,14 +61,18 @@ __all__ = [
     "guided_grad_cam",
     "hires_cam",
     "integrated_gradients",
+    "kernel_shap",
     "layer_cam",
+    "lime",
     "lrp",
     "occluded_logits",
     "occlusion",
     "pixel_map",
     "rise",
     "score_cam",
+    "shapley_values",
     "smooth_grad",
+    "superpixels",
     "upsample",
     "var_grad",
     "xgrad_cam",
