@@ -20,7 +20,7 @@ help:
 	@echo "make explore    open the explorer: your own picture, any network, any method"
 	@echo "make test       run every test and every notebook, offline"
 	@echo "make test-all   the same, and what needs a browser or the package registry: the site, the explorer, Colab"
-	@echo "make bench      time every method against captum, grad-cam, torchcam and zennit (half an hour; ARGS=--quick: one minute)"
+	@echo "make bench      time every method against captum, grad-cam, torchcam, zennit, shap and lime (half an hour; ARGS=--quick: one minute)"
 	@echo "make hub-test   run the course on a JupyterHub of this machine, for six students (as root; a quarter of an hour)"
 	@echo "make env        only set up .venv"
 	@echo "make evidence   run the lessons with ten other seeds each (LESSON=cam: one; ARGS='--scheduler ADDRESS': on a cluster)"

@@ -12,7 +12,9 @@ from test_hooks import hooks_of
 
 
 def strips(x):
-    """Return segment numbers for four strips of the pictures, or of the texts."""
+    """Return segment numbers for four strips of the pictures, or of the texts; None where x is neither."""
+    if not isinstance(x, torch.Tensor) or x.dim() < 3 or x.numel() == 0:
+        return None
     return (torch.arange(x.shape[-1]) * 4 // x.shape[-1]).expand(x[0, 0].shape)
 
 

@@ -685,7 +685,7 @@ class Mixing(Net):
 def test_batch_statistics_in_eval_mode(name):
     with pytest.raises(ValueError, match="BatchNorm without running statistics.*one picture at a time"):
         explain(name, Mixing(), pictures(2))
-    if name in ("smooth_grad", "integrated_gradients", "occlusion", "occluded_logits", "rise"):
+    if name in {"smooth_grad", "integrated_gradients", "occlusion", "occluded_logits", "rise"} | SURROGATES:
         with pytest.raises(ValueError, match="chunk=1"):
             explain(name, Mixing(), pictures(1))
         explain(name, Mixing(), pictures(2), chunk=1)

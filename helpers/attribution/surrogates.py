@@ -181,8 +181,8 @@ def kernel_shap(
     .. math:: p(z) \propto \frac{d - 1}{\binom{d}{|z|} \, |z| \, (d - |z|)}, \quad 0 < |z| < d .
 
     On all coalitions with these weights, the result is exactly the Shapley values. With random coalitions it comes near
-    them, and the sum always holds. ``paired`` adds the complement of each coalition (Covert and Lee, 2021), which makes
-    the error about half as large for the same number of passes.
+    them, and the sum always holds. ``paired`` adds the complement of each coalition (Covert and Lee, 2021), which as
+    a rule makes the error smaller for the same number of passes, often by half.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
