@@ -27,6 +27,9 @@ OPTIONS = {  # every method of helpers.attribution that explains: what it needs 
     "smooth_grad": ({"samples": 3}, False),
     "var_grad": ({"samples": 3}, False),
     "integrated_gradients": ({"steps": 3}, False),
+    "gradient_shap": ({"samples": 3}, False),
+    "deep_lift": ({}, False),
+    "extremal_perturbation": ({"steps": 3, "cells": 4}, False),
     "occlusion": ({"patch": 4}, False),
     "occluded_logits": ({"patch": 4}, False),
     "rise": ({"samples": 6}, False),
@@ -685,7 +688,10 @@ class Mixing(Net):
 def test_batch_statistics_in_eval_mode(name):
     with pytest.raises(ValueError, match="BatchNorm without running statistics.*one picture at a time"):
         explain(name, Mixing(), pictures(2))
-    if name in {"smooth_grad", "integrated_gradients", "occlusion", "occluded_logits", "rise"} | SURROGATES:
+    if (
+        name
+        in {"smooth_grad", "integrated_gradients", "gradient_shap", "occlusion", "occluded_logits", "rise"} | SURROGATES
+    ):
         with pytest.raises(ValueError, match="chunk=1"):
             explain(name, Mixing(), pictures(1))
         explain(name, Mixing(), pictures(2), chunk=1)

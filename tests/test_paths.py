@@ -3,6 +3,7 @@
 import copy
 import functools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -330,3 +331,59 @@ def test_the_generator_is_on_the_cpu():
     elsewhere = type("Generator", (torch.Generator,), {"device": torch.device("cuda")})()
     with pytest.raises(ValueError, match="on cuda"):
         attribution.smooth_grad(Tiny(), pictures(2, 8), 0, generator=elsewhere)
+
+
+# --- GradientSHAP ---
+
+
+def test_gradient_shap_is_its_formula():
+    net, x, baselines = Tiny().eval(), pictures(2), pictures(3, seed=5)
+    seen = []
+    net.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach().clone()))
+    found = attribution.gradient_shap(net, x, 1, baselines=baselines, samples=6, chunk=2)
+    total, used = torch.zeros_like(x), []
+    for pair in seen[1:]:  # the first pass is for the class
+        # where on which line: pair = b + alpha (x - b) for both pictures
+        fits = []
+        for b in baselines:
+            alpha = ((pair - b) * (x - b)).sum() / (x - b).square().sum()
+            fits.append(((pair - b - alpha * (x - b)).abs().max().item(), alpha.item(), b))
+        miss, alpha, b = min(fits, key=lambda fit: fit[0])
+        assert miss < 1e-5
+        used.append((alpha, int(next(i for i in range(3) if baselines[i] is b or torch.equal(baselines[i], b)))))
+        total += (x - b) * attribution.gradient(net, pair, 1) / 6
+    torch.testing.assert_close(found, total)
+    assert sorted(int(alpha * 6) for alpha, _ in used) == list(range(6))  # one in each sixth of the line
+    assert sorted(number for _, number in used) == [0, 0, 1, 1, 2, 2]  # each baseline equally often
+
+
+def test_gradient_shap_adds_up_to_the_rise_over_the_mean_baseline():
+    net, x, baselines = Tiny().eval(), pictures(2), pictures(5, seed=5)
+    found = attribution.gradient_shap(net, x, 1, baselines=baselines, samples=2000).flatten(1).sum(1)
+    with torch.no_grad():
+        expected = net(x)[:, 1] - net(baselines)[:, 1].mean()
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.01)
+
+
+def test_gradient_shap_with_one_baseline_is_near_integrated_gradients():
+    net, x = Tiny().eval(), pictures(2)
+    expected = attribution.integrated_gradients(net, x, 1, baseline=0.3, steps=200)
+    found = attribution.gradient_shap(net, x, 1, baselines=0.3, samples=400)
+    assert (found - expected).norm() < 0.05 * expected.norm()
+
+
+def test_gradient_shap_is_captums_on_average():
+    captum = pytest.importorskip("captum.attr")
+    net, x, baselines = Tiny().eval(), pictures(1), pictures(4, seed=5)
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - captum draws from it
+    theirs = captum.GradientShap(net).attribute(x, baselines=baselines, n_samples=1000, stdevs=0.0, target=1)
+    found = attribution.gradient_shap(net, x, 1, baselines=baselines, samples=1000)
+    assert (found - theirs).norm() < 0.1 * theirs.norm()
+
+
+def test_baselines_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"baselines have shape \[5, 3, 32, 32\]; give \[B, 3, 64, 64\]"):
+        attribution.gradient_shap(Tiny(), pictures(1), 1, baselines=torch.zeros(5, 3, 32, 32))
+    with pytest.raises(ValueError, match=r"baselines have shape \[0, 3, 64, 64\]"):
+        attribution.gradient_shap(Tiny(), pictures(1), 1, baselines=torch.zeros(0, 3, 64, 64))

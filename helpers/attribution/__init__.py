@@ -36,12 +36,14 @@ from helpers.attribution.cams import (
     layer_cam,
     xgrad_cam,
 )
+from helpers.attribution.deep_lift import deep_lift
+from helpers.attribution.extremal import extremal_perturbation
 from helpers.attribution.full_grad import full_grad, full_gradients
 from helpers.attribution.gradient_free_cams import ablation_cam, eigen_cam, score_cam
 from helpers.attribution.gradients import deconvnet, gradient, gradient_x_input, guided_backprop
 from helpers.attribution.maps import pixel_map, upsample
 from helpers.attribution.occlusion import occluded_logits, occlusion, rise
-from helpers.attribution.paths import integrated_gradients, smooth_grad, var_grad
+from helpers.attribution.paths import gradient_shap, integrated_gradients, smooth_grad, var_grad
 from helpers.attribution.relevance import lrp
 from helpers.attribution.surrogates import kernel_shap, lime, shapley_values, superpixels
 
@@ -49,13 +51,16 @@ __all__ = [
     "ablation_cam",
     "cam",
     "deconvnet",
+    "deep_lift",
     "eigen_cam",
+    "extremal_perturbation",
     "full_grad",
     "full_gradients",
     "grad_cam",
     "grad_cam_plus_plus",
     "gradient",
     "gradient_cams",
+    "gradient_shap",
     "gradient_x_input",
     "guided_backprop",
     "guided_grad_cam",

@@ -182,14 +182,18 @@ def one_pass(model: nn.Module, x: Tensor, target: Target) -> Tensor:
         ValueError: the score does not depend on the picture.
     """
     x = x.requires_grad_()
-    scores = scores_of(model, x, target)
+    return slopes(model, scores_of(model, x, target).sum(), x)
+
+
+def slopes(model: nn.Module, total: Tensor, x: Tensor) -> Tensor:
+    """Return the gradient of ``total``, one number, with respect to ``x``; errors as in `one_pass`."""
     with backward_pass(model):
-        slopes = autograd.grad(scores.sum(), x, allow_unused=True)[0] if scores.requires_grad else None
-    if slopes is None:
+        found = autograd.grad(total, x, allow_unused=True)[0] if total.requires_grad else None
+    if found is None:
         raise ValueError(
             f"The score does not depend on the {kind(x).one}: is there a detach() or a no_grad in the model?"
         )
-    return slopes
+    return found
 
 
 def check_alive(gradients: Tensor) -> Tensor:

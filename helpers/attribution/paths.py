@@ -228,6 +228,90 @@ def integrated_gradients(
         return way * check_alive(total)
 
 
+def gradient_shap(
+    model: nn.Module,
+    x: Tensor,
+    target: Target = None,
+    *,
+    baselines: float | Tensor = 0.0,
+    samples: int = 50,
+    chunk: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Return GradientSHAP, also called expected gradients: integrated gradients, averaged over many baselines.
+
+    .. math:: M = \frac{1}{n} \sum_{i=1}^{n} (x - b_i) \odot
+                  \frac{\partial y_c}{\partial x}\big(b_i + \alpha_i (x - b_i)\big)
+
+    Each sample takes one of the baselines b, in turn, and a random place :math:`\alpha_i` on the
+    line from b to x, one in each n-th of it. The values of M add up to ``y_c(x)`` less the mean score of the baselines,
+    up to an error that falls with more ``samples``: compare the two. The form of Lundberg and Lee's package also adds
+    noise to x.
+
+    Args:
+        model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
+        x: pictures [N, C, H, W], in the units that the network takes; or texts [N, C, L].
+        target: which score to explain: ``None`` (the top class of each picture as it is), a class number, one for each
+            picture, or a function of the logits that returns [N]; it is given the rows of many versions at once.
+        baselines: [B, C, H, W], such as a hundred pictures of the training data, each of which serves all of ``x``; or
+            a number, or a colour [C, 1, 1], for a single one.
+        samples: how many places; one forward and one backward pass for each and each picture.
+        chunk: how many pictures go through the network at once, which bounds the memory; as many as are fast unless
+            given.
+        generator: draws places and baselines, on the CPU; one with seed 0 unless given. The same for all pictures.
+
+    Returns:
+        Signed attribution [N, C, H, W], detached, at least float32, in logits.
+
+    Raises:
+        TypeError: the model is not a module, the pictures are not floats, or the target is of another kind.
+        ValueError: pictures, target, baselines or output of the model that cannot be used; the message names the cure.
+
+    Source:
+        Erion, Janizek, Sturmfels, Lundberg and Lee, "Improving Performance of Deep Learning Models with Axiomatic
+        Attribution Priors and Expected Gradients", 2021; after Lundberg and Lee, "A Unified Approach to Interpreting
+        Model Predictions", 2017.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from helpers import attribution
+        >>> net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+        >>> x, baselines = torch.rand(2, 3, 8, 8), torch.rand(10, 3, 8, 8)
+        >>> attribution.gradient_shap(net, x, target=1, baselines=baselines).shape
+        torch.Size([2, 3, 8, 8])
+    """
+    check_count("samples", samples)
+    with explaining(model):
+        x = check_pictures(x, model)
+        starts = _several_baselines(baselines, x)
+        source = source_of_noise(generator)
+        turn = torch.cat([torch.randperm(len(starts), generator=source) for _ in range(-(-samples // len(starts)))])
+        places = (torch.randperm(samples, generator=source) + torch.rand(samples, generator=source)) / samples
+        settled_target = settle_on_whole(model, x, target, chunk)
+        total = torch.zeros_like(wide(x))
+        for rows in in_chunks(samples * len(x), chunk, "GradientSHAP", x):
+            picture, sample = (rows % len(x)).to(x.device), rows // len(x)
+            start = starts[turn[sample].to(x.device)]
+            way = x[picture] - start
+            alpha = places[sample].to(x).view(-1, *[1] * (x.dim() - 1))
+            slopes = one_pass(model, (start + alpha * way).to(x.dtype), of_rows(settled_target, picture))
+            total.index_add_(0, picture, wide(way) * wide(slopes))
+        return check_alive(total / samples)
+
+
+def _several_baselines(baselines: float | Tensor, x: Tensor) -> Tensor:
+    """Return baselines [B, C, H, W] in the units of ``x``; errors as in `baseline_like`."""
+    if not isinstance(baselines, Tensor) or baselines.dim() < x.dim():
+        return baseline_like(baselines, x[:1])
+    if len(baselines) == 0 or baselines.shape[1:] != x.shape[1:]:
+        raise ValueError(
+            f"The baselines have shape {list(baselines.shape)}; give [B, {', '.join(map(str, x.shape[1:]))}], one or "
+            f"more {kind(x).one}s like those that are explained."
+        )
+    return baseline_like(baselines, baselines.to(x))
+
+
 def check_baseline_differs(x: Tensor, start: Tensor) -> None:
     """Raise ValueError where a picture equals its baseline, both [N, C, H, W]."""
     if (same := (start == x).flatten(1).all(1)).any():
