@@ -289,6 +289,25 @@ def test_the_page_shows_the_table_and_what_is_missed(hours):
     assert "- `lrp` on resnet50: 1.50 [1.50 1.50] of the time of captum.\n" in text and "took 2 minutes" in text
 
 
+def test_a_page_keeps_what_was_not_measured_again(hours):
+    def row(method, net, seconds):
+        case = Case(
+            lambda s: hours.takes("ours", seconds),
+            {"captum": lambda s: Peer(hours.takes("captum", 2.0), lambda ours, theirs: None)},
+            (Aim("captum", 1.05),),
+            forward=None,
+            memory=False,
+        )
+        return measure(method, case, net, object(), WITHOUT_LIMITS)
+
+    first = table.page(table.facts(), [row("lrp", "a", 3.0), row("lrp", "b", 4.0), row("lime", "a", 1.0)], 60)
+    text = table.page(table.facts(), [row("lrp", "b", 1.0), row("lime", "c", 5.0)], 60, first)
+    assert "| method | against | aim | a | b | c |" in text
+    assert "| lrp | captum | 1.05 | **1.50** | 0.50 |  |" in text
+    assert "| lime | captum | 1.05 | 0.50 |  | **2.50** |" in text
+    assert "- `lrp` on a: 1.50" in text and "`lrp` on b" not in text and "- `lime` on c: 2.50" in text
+
+
 def test_the_shipped_page_is_of_nets_and_methods_that_the_bench_knows():
     text = (ROOT / "docs" / "bench.md").read_text(encoding="utf-8")
     (head,) = re.findall(r"^\| method \| against \| aim \| (.*) \|$", text, re.M)

@@ -7,6 +7,7 @@ import torch
 
 from helpers import attribution
 from tools.bench import cam_libraries, floors, libraries
+from tools.bench import surrogate_libraries as surrogates
 from tools.bench.libraries import Peer, close
 from tools.bench.subjects import Subject, from_the_maps_on
 
@@ -62,6 +63,14 @@ def smooth_grad(s: Subject) -> Callable[[], object]:
 
 def places(s: Subject) -> int:
     return 1 + (s.x.shape[2] // s.patch) * (s.x.shape[3] // s.patch)
+
+
+def segmented(name: str, **options: int) -> Callable[[Subject], Callable[[], object]]:
+    def build(s: Subject) -> Callable[[], object]:
+        segments = surrogates.squares(s)
+        return lambda: getattr(attribution, name)(s.model, s.x, s.target, segments=segments, **options)
+
+    return build
 
 
 CASES = {
@@ -154,5 +163,44 @@ CASES = {
         (Aim("captum", 0.7), Aim("captum, best chunk", 1.0)),
         floors.forwards(places),
         "a forward pass for each place, and one",
+    ),
+    "lime": Case(
+        segmented("lime", samples=surrogates.SAMPLES),
+        {
+            "captum": lambda s: surrogates.captum_lime(s, 1),
+            "captum, best chunk": lambda s: surrogates.at_best(surrogates.captum_lime, s),
+            "lime": surrogates.lime_package,
+        },
+        (Aim("fastest library", 0.5, ("resnet18",)),),
+        floors.forwards(lambda s: surrogates.SAMPLES),
+        "a forward pass for each coalition",
+    ),
+    "kernel_shap": Case(
+        segmented("kernel_shap", samples=surrogates.SAMPLES),
+        {
+            "captum": lambda s: surrogates.captum_kernel_shap(s, 1),
+            "captum, best chunk": lambda s: surrogates.at_best(surrogates.captum_kernel_shap, s),
+            "shap": surrogates.shap_package,
+        },
+        (Aim("fastest library", 0.5, ("resnet18",)),),
+        floors.forwards(lambda s: surrogates.SAMPLES),
+        "a forward pass for each coalition",
+    ),
+    "shapley_values": Case(
+        segmented("shapley_values", permutations=surrogates.ORDERS),
+        {
+            "captum": lambda s: surrogates.captum_shapley(s, 1),
+            "captum, best chunk": lambda s: surrogates.at_best(surrogates.captum_shapley, s),
+        },
+        (Aim("captum", 0.5),),
+        floors.forwards(lambda s: surrogates.ORDERS * (surrogates.SIDE**2 - 1)),
+        "a forward pass for each coalition",
+    ),
+    "deep_lift": Case(
+        lambda s: lambda: attribution.deep_lift(libraries.averaging(s).model, s.x, s.target),
+        {"captum": libraries.deep_lift},
+        (Aim("captum", 1.05),),
+        floors.gradients(lambda s: 1),
+        "a forward and a backward pass",
     ),
 }

@@ -14,7 +14,14 @@ from torch import Tensor
 from tools.bench.clock import quickest
 from tools.bench.subjects import Subject, borrowed
 
-MODULES = {"captum": "captum", "grad-cam": "pytorch_grad_cam", "torchcam": "torchcam", "zennit": "zennit"}
+MODULES = {
+    "captum": "captum",
+    "grad-cam": "pytorch_grad_cam",
+    "torchcam": "torchcam",
+    "zennit": "zennit",
+    "shap": "shap",
+    "lime": "lime",
+}
 EPSILON = 1e-9  # of LRP: captum's default
 TOLERANCE = 1e-3  # of a result's size
 ROUNDED = 1e-2  # where rounding may switch a ReLU on the way back to the picture; in double precision it is 1e-12
@@ -109,6 +116,24 @@ def occlusion(s: Subject, at_once: int = 1) -> Peer:
 def occlusion_at_its_best(s: Subject) -> Peer:
     peers = {str(chunk): occlusion(s, chunk) for chunk in (4, 16, 64)}
     return peers[quickest({chunk: peer.call for chunk, peer in peers.items()})]
+
+
+def averaging(s: Subject) -> Subject:
+    """Return the subject with average poolings in place of max poolings, of which captum's DeepLIFT loses a part."""
+    model = borrowed(s.model)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.MaxPool2d):
+            model.set_submodule(name, torch.nn.AvgPool2d(module.kernel_size, module.stride, module.padding))
+    return s._replace(model=model)
+
+
+def deep_lift(s: Subject) -> Peer | None:
+    from captum.attr import DeepLift
+
+    if not s.name.startswith("vgg"):
+        return None  # it needs each ReLU to be a module of its own, and knows no ReLU6
+    library = DeepLift(borrowed(averaging(s).model, inplace=False))
+    return Peer(lambda: library.attribute(s.x, baselines=torch.zeros_like(s.x), target=s.target), nearly)
 
 
 def captum_lrp(s: Subject) -> Peer | None:

@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     budget, about, started = clock.QUICK if options.quick else clock.FULL, table.facts(), time.perf_counter()
     print(table.heading(about), flush=True)
     rows: list[Row] = []
+    page = options.page
+    before = page.read_text(encoding="utf-8") if page and options.only and page.exists() else ""
     for name in dict.fromkeys(setting for _, setting in pairs):
         setting = seeds_way.work(name) if name in seeds_way.WORKS else subjects.subject(name, options.quick)
         print(f"\n{name}: {setting.says}\n{table.HEADER}", flush=True)
@@ -56,9 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 row = measure(method, EVERY[method], name, setting, budget)
             print("\n".join(table.lines(row)), flush=True)
             rows.append(row)
-        if options.page:  # after each net, so that an interrupted run leaves what it has found
+        if page:  # after each net, so that an interrupted run leaves what it has found
             so_far = round(time.perf_counter() - started)
-            options.page.write_text(table.page(about, rows, so_far), encoding="utf-8")
+            page.write_text(table.page(about, rows, so_far, before), encoding="utf-8")
     seconds = round(time.perf_counter() - started)
     print("", *table.summary(rows), f"\n{seconds} s", sep="\n")
     if options.quick:

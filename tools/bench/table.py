@@ -79,26 +79,44 @@ def said(verdict: Verdict) -> str:
     return text
 
 
-def summary(rows: list[Row]) -> Iterator[str]:
-    """Give a Markdown table: a line for each aim, a column for each net, what is missed in bold."""
-    settings = list(dict.fromkeys(row.setting for row in rows))
-    yield "| method | against | aim | " + " | ".join(settings) + " |"
-    yield "|---" * (3 + len(settings)) + "|"
-    table: dict[tuple[str, str, float], dict[str, str]] = {}
+def summary(rows: list[Row], before: str = "") -> Iterator[str]:
+    """Give a Markdown table: a line for each aim, a column for each net, what is missed in bold.
+
+    Args:
+        rows: what was measured.
+        before: a page whose table is taken over, for the methods and nets that were not measured now.
+    """
+    settings, table = _table_of(before)
+    settings = list(dict.fromkeys([*settings, *(row.setting for row in rows)]))
     for row in rows:
         for verdict in row.verdicts:
             cell = number(verdict.ratio.median)
-            place = table.setdefault((row.method, verdict.aim.against, verdict.aim.ratio), {})
+            place = table.setdefault((row.method, verdict.aim.against, number(verdict.aim.ratio)), {})
             place[row.setting] = cell if verdict.reached else f"**{cell}**"
-    for (method, against, aim), cells in table.items():
-        yield f"| {method} | {against} | {number(aim)} | " + " | ".join(cells.get(s, "") for s in settings) + " |"
+    yield "| method | against | aim | " + " | ".join(settings) + " |"
+    yield "|---" * (3 + len(settings)) + "|"
+    for names, cells in table.items():
+        yield f"| {' | '.join(names)} | " + " | ".join(cells.get(s, "") for s in settings) + " |"
 
 
-def page(about: dict[str, object], rows: list[Row], seconds: float) -> str:
-    """Return docs/bench.md: what is compared, the table, and what is missed although it could be reached."""
+def _table_of(page: str) -> tuple[list[str], dict[tuple[str, str, str], dict[str, str]]]:
+    """Return the nets of a page's table, and its cells by (method, against, aim) and net."""
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+    if not cells:
+        return [], {}
+    settings = cells[0][3:]
+    return settings, {tuple(row[:3]): dict(zip(settings, row[3:], strict=True)) for row in cells[1:]}
+
+
+def page(about: dict[str, object], rows: list[Row], seconds: float, before: str = "") -> str:
+    """Return docs/bench.md: what is compared, the table, and what is missed although it could be reached.
+
+    What ``before``, such a page, says of methods and nets that are not among the rows stays.
+    """
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+    measured = {f"- `{row.method}` on {row.setting}: " for row in rows}
+    lines = [line for line in before.splitlines() if line.startswith("- `") and not line.startswith(tuple(measured))]
     missed = [(row, v) for row in rows for v in row.verdicts if not v.reached]
-    lines = []
     for row, v in missed:
         floor = "" if v.floor is None or v.against == LEAST else f"; the least possible takes {number(v.floor)}"
         lines.append(f"- `{row.method}` on {row.setting}: {short(v.ratio)} of the time of {v.against}{floor}.")
@@ -108,7 +126,7 @@ def page(about: dict[str, object], rows: list[Row], seconds: float) -> str:
         processor=about["processor"],
         threads=about["threads"],
         minutes=round(seconds / 60),
-        table="\n".join(summary(rows)),
+        table="\n".join(summary(rows, before)),
         missed="\n".join(lines) or "None.",
     )
 
@@ -116,12 +134,13 @@ def page(about: dict[str, object], rows: list[Row], seconds: float) -> str:
 PAGE = """\
 # How fast the methods are
 
-Written by `make bench ARGS="--page docs/bench.md"`: every method of the course against captum, grad-cam, torchcam and
-zennit. All contenders run in one process and take turns. Results are compared before they are timed, so that nobody is
-timed for another result. Beside them runs the least that a method can cost: the passes through the network that nobody
-can leave out, as fast as torch does them on this machine.
+Written by `make bench ARGS="--page docs/bench.md"`: every method of the course against captum, grad-cam, torchcam,
+zennit, shap and lime. All contenders run in one process and take turns. Results are compared before they are timed, so
+that nobody is timed for another result. Beside them runs the least that a method can cost: the passes through the
+network that nobody can leave out, as fast as torch does them on this machine.
 
-{versions}; Python {python}; {processor}; threads: {threads}. The run took {minutes} minutes.
+{versions}; Python {python}; {processor}; threads: {threads}. The last run took {minutes} minutes
+(with `--only`, it measures some methods again, and leaves the other numbers as they are).
 
 ## Time of ours divided by that of the other
 
