@@ -159,6 +159,32 @@ def test_kernel_shap_runs_as_many_coalitions_as_were_asked_for(samples):
     assert torch.equal(shown[-half:], 1 - shown[:half])  # pairs
 
 
+def test_sizes_are_drawn_as_often_as_the_shapley_kernel_says():
+    seen = []
+
+    def worth(z):
+        seen.append(z.sum(1))
+        return z.sum(1)
+
+    attribution.kernel_shap(Game(worth), torch.ones(1, 1, 3, 10), 0, segments=FIVE, samples=4000, paired=False)
+    shares = torch.cat(seen)[3:].long().bincount(minlength=6)[1:5] / 4000
+    expected = torch.tensor([1 / 4, 1 / 6, 1 / 6, 1 / 4]) / (5 / 6)  # in proportion to 1 / (s (5 - s))
+    torch.testing.assert_close(shares, expected, atol=0.03, rtol=0)  # four times the spread of a share
+
+
+@pytest.mark.parametrize("method", [attribution.lime, attribution.kernel_shap, attribution.shapley_values])
+def test_what_the_baseline_scores_changes_nothing(method):
+    x = torch.ones(1, 1, 3, 10)
+    expected = method(Game(bowl), x, 0, segments=FIVE)
+    torch.testing.assert_close(method(Game(lambda z: bowl(z) + 7), x, 0, segments=FIVE), expected, atol=1e-4, rtol=0)
+
+
+def test_numbers_that_no_pixel_has_are_no_players():
+    net = Game(bowl)
+    attribution.shapley_values(net, torch.ones(1, 1, 3, 10), 0, segments=3 * FIVE - 1)
+    assert sum(net.rows) == 1 + 2**5
+
+
 def test_one_segment_gets_all():
     net, x = Tiny().eval(), pictures(2)
     gain = (net(x) - net(torch.zeros_like(x)))[:, 1]
