@@ -54,6 +54,25 @@ def test_where_nothing_changes_the_slope_is_taken():
     torch.testing.assert_close(found, slope * torch.tensor([0.5, -0.5]))
 
 
+def test_an_activation_in_place_whose_result_nobody_takes():
+    class Changed(Tiny):
+        def __init__(self, in_place):
+            super().__init__()
+            self.in_place = in_place
+
+        def forward(self, x):
+            z = self.conv1(x)
+            if self.in_place:
+                torch.sigmoid_(z)
+            else:
+                z = torch.sigmoid(z)
+            return self.fc(self.conv2(z).mean((2, 3)))
+
+    x = pictures(2)
+    expected = attribution.deep_lift(Changed(False).eval(), x, 1)
+    torch.testing.assert_close(attribution.deep_lift(Changed(True).eval(), x, 1), expected)
+
+
 @pytest.mark.parametrize("name", [*LAYERS, "vgg11"])
 def test_the_values_add_up(name):
     net, x = copy.deepcopy(random_net(name)).double(), pictures(2).double()
