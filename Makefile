@@ -123,10 +123,12 @@ order: env
 data: env
 ifdef SEED
 	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_shapes shapes_resnet shapes_vgg --to "build/nets/$$SEED"
+	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_scenes --to "build/nets/$$SEED"
 	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_digits --weights $${MNIST:+--mnist "$$MNIST"} --to "build/nets/$$SEED"
 else
 	$(BIN)/python -m tools.make_digits $${MNIST:+--mnist "$$MNIST"}
 	$(BIN)/python -m tools.make_shapes
+	$(BIN)/python -m tools.make_scenes
 	chmod 644 datasets/weights/*.safetensors
 	cd datasets && git ls-files --cached --others --exclude-standard -- . \
 		| grep -E '\.(gz|png|safetensors)$$' | LC_ALL=C sort | xargs sha256sum > SHA256SUMS

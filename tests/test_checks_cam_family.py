@@ -6,102 +6,56 @@ import torch.nn.functional as F
 from answers import answer_tests
 from helpers.checks import cam_family
 
-
-def logits_without(head, maps):
-    """Return the logits [K, N, classes] with each map removed in turn."""
-    return torch.stack([head(maps.clone().index_fill_(1, torch.tensor(k), 0)) for k in range(maps.shape[1])])
+PLACES = {"dim": (2, 3), "keepdim": True}
 
 
-def chosen(logits, target):
-    """Return the logits [..., N] of each picture's own class."""
-    return logits[..., torch.arange(len(target)), target]
+def grad_cam_plus(A, G):
+    return (G.relu().mean(**PLACES) * A).sum(1).relu()
 
 
-def before_and_after(head, maps, target):
-    return chosen(head(maps), target)[:, None], chosen(logits_without(head, maps), target).T
+def over_places_and_places(A, G):
+    return ((G.relu() * A).mean(**PLACES) * A).sum(1).relu()
 
 
-def weights(head, maps, target):
-    before, after = before_and_after(head, maps, target)
-    return (before - after) / before
+def with_loops(A, G):
+    maps = []
+    for a, g in zip(A, G, strict=True):
+        total = torch.zeros(a.shape[1:])
+        for k in range(len(a)):
+            total += g[k].clamp(min=0).mean() * a[k]
+        maps.append(total.clamp(min=0))
+    return torch.stack(maps)
 
 
-def kept_alone(head, maps, target):
-    eye = torch.eye(maps.shape[1])[:, :, None, None]
-    before = chosen(head(maps), target)[:, None]
-    return 1 - torch.stack([chosen(head(maps * keep), target) for keep in eye], 1) / before
+def changing_the_gradient(A, G):
+    G.relu_()
+    return grad_cam_plus(A, G)
 
 
-def removed_for_good(head, maps, target):
-    before, after, maps = chosen(head(maps), target), [], maps.clone()
-    for k in range(maps.shape[1]):
-        maps[:, k] = 0
-        after.append(chosen(head(maps), target))
-    return 1 - torch.stack(after, 1) / before[:, None]
-
-
-def set_to_mean(head, maps, target):
-    before, columns = chosen(head(maps), target), []
-    for k in range(maps.shape[1]):
-        changed = maps.clone()
-        changed[:, k] = changed[:, k].mean((1, 2), keepdim=True)
-        columns.append(1 - chosen(head(changed), target) / before)
-    return torch.stack(columns, 1)
-
-
-def overwriting(head, maps, target):
-    answer = weights(head, maps, target)
-    maps.zero_()
-    return answer
-
-
-def probabilities(head, maps, target):
-    return weights(lambda some: head(some).softmax(1), maps, target)
-
-
-WRONG_WEIGHTS = {
-    "kept map k": kept_alone,
-    "sign is turned": lambda *question: -weights(*question),
-    "did not divide": lambda *question: torch.sub(*before_and_after(*question)),
-    "score without map k": lambda *question: 1 / (1 - weights(*question)) - 1,
-    "share that is left": lambda *question: 1 - weights(*question),
-    "its top class": lambda head, maps, target: weights(head, maps, head(maps).argmax(1)),
-    "class of the first": lambda head, maps, target: weights(head, maps, target[:1].expand(len(maps))),
-    "used probabilities": probabilities,
-    "stay removed": removed_for_good,
-    "mean over places": set_to_mean,
-    "writes into the maps": overwriting,
-    "has shape": lambda *question: weights(*question).T,
-    "batch of one": lambda *question: weights(*question).squeeze(),
+WRONG_PLUS = {
+    "a ReLU is missing": lambda A, G: (G.mean(**PLACES) * A).sum(1).relu(),
+    "comes too late": lambda A, G: (G.mean(**PLACES).relu() * A).sum(1).relu(),
+    "this is LayerCAM": lambda A, G: (G.relu() * A).sum(1).relu(),
+    "which is HiResCAM": lambda A, G: (G * A).sum(1).relu(),
+    "positive products": lambda A, G: (G * A).relu().sum(1),
+    "average the gradient alone": over_places_and_places,
+    "absolute value": lambda A, G: (G.abs().mean(**PLACES) * A).sum(1).relu(),
+    "take their mean": lambda A, G: (G.relu().sum(**PLACES) * A).sum(1).relu(),
+    "number of positive gradients": lambda A, G: (G.relu().sum(**PLACES) / (G > 0).sum(**PLACES) * A).sum(1).relu(),
+    "last ReLU is missing": lambda A, G: (G.relu().mean(**PLACES) * A).sum(1),
+    "too early": lambda A, G: (G.relu().mean(**PLACES) * A).relu().sum(1),
+    "averaged over the maps": lambda A, G: (G.relu().mean(**PLACES) * A).mean(1).relu(),
+    "over the whole batch": lambda A, G: (G.relu().mean((0, 2, 3))[None, :, None, None] * A).sum(1).relu(),
+    "class-blind sum": lambda A, G: A.sum(1).relu(),
+    "have changed": changing_the_gradient,
+    "has shape": lambda A, G: grad_cam_plus(A, G)[:, None],
+    "single picture": lambda A, G: grad_cam_plus(A, G).squeeze(0) if len(A) == 1 else grad_cam_plus(A, G),
 }
-
-
-def one_by_one(head, maps, target):
-    rows = []
-    for n in range(len(maps)):
-        y = head(maps[n : n + 1])[0, target[n]]
-        row = []
-        for k in range(maps.shape[1]):
-            changed = maps[n : n + 1].clone()
-            changed[:, k] = 0
-            row.append((y - head(changed)[0, target[n]]) / y)
-        rows.append(torch.stack(row))
-    return torch.stack(rows)
-
-
-def in_one_batch(head, maps, target):
-    count, channels = maps.shape[:2]
-    keep = 1 - torch.eye(channels)
-    many = (maps[:, None] * keep[None, :, :, None, None]).flatten(0, 1)
-    after = head(many).view(count, channels, -1)[torch.arange(count), :, target]
-    return 1 - after / head(maps).gather(1, target[:, None])
-
-
-RIGHT_WEIGHTS = {
-    "loop over maps": weights,
-    "loop over all": one_by_one,
-    "one batch": in_one_batch,
-    "numpy": lambda *question: weights(*question).numpy(),
+RIGHT_PLUS = {
+    "einsum": lambda A, G: torch.einsum("nk,nkij->nij", G.clamp(min=0).mean((2, 3)), A).relu(),
+    "loops": with_loops,
+    "numpy": lambda A, G: with_loops(A, G).numpy(),
+    "double precision": lambda A, G: (G.relu().mean(**PLACES).double() * A.double()).sum(1).relu(),
 }
 
 
@@ -155,7 +109,7 @@ RIGHT_FUSED = {
 }
 
 ANSWERS = {
-    "ablation_weights": (RIGHT_WEIGHTS, WRONG_WEIGHTS),
+    "grad_cam_plus": (RIGHT_PLUS, WRONG_PLUS),
     "fused": (RIGHT_FUSED, WRONG_FUSED),
 }
 test_solution_and_blank, test_right_ways, test_wrong_answers, test_strict = answer_tests(

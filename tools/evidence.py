@@ -32,7 +32,7 @@ import nbformat
 from nbclient import NotebookClient
 from tqdm.auto import tqdm
 
-from helpers.models.load import COURSE_NETS
+from helpers.models.load import COURSE_NETS, SCENES_NET
 from tools import lessons
 from tools.bound_numbers import answers, asking_code, bound_numbers
 
@@ -80,7 +80,7 @@ def expressions(notebook: nbformat.NotebookNode) -> list[str]:
 def shipped_nets(notebook: nbformat.NotebookNode) -> set[str]:
     """Return the names of the course's own nets that stand in a lesson's code."""
     strings = re.findall(r'"(\w+)"', "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code"))
-    return set(strings) & set(COURSE_NETS)
+    return set(strings) & {*COURSE_NETS, SCENES_NET}
 
 
 def nets_anew(notebook: nbformat.NotebookNode, k: int) -> list[str]:

@@ -1,72 +1,60 @@
-"""Checkers of lesson *cam_family*: the weights of Ablation-CAM, and one map out of several layers."""
+"""Checkers of lesson *cam_family*: Grad-CAM with positive gradients, and one map out of several layers."""
 
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from helpers.checks.core import Wrong, ask, checker, name_the_mistake
 
-Head = Callable[[Tensor], Tensor]
-
-
-def _head() -> nn.Sequential:
-    """Return a head with a hidden layer, maps [N, 5, 3, 4] -> logits [N, 4], all of them well above zero."""
-    random = torch.Generator().manual_seed(9)
-    head = nn.Sequential(nn.Flatten(), nn.Linear(60, 12), nn.ReLU(), nn.Linear(12, 4)).requires_grad_(False)
-    for weights in head.state_dict().values():
-        weights.copy_(torch.randn(weights.shape, generator=random) / 3)
-    head[3].bias += 4
-    return head
-
-
-def _without(head: Head, maps: Tensor, keep: Tensor) -> Tensor:
-    """Return the logits [K, N, classes] for maps multiplied by keep[k], [K, K], in turn."""
-    return torch.stack([head(maps * row[:, None, None]) for row in keep])
-
 
 @checker
-def check_ablation_weights(function: Callable[[Head, Tensor, Tensor], Tensor]) -> str:
-    """Check ``function(head, maps [N, K, h, w], target [N]) -> [N, K]`` on a random head and random maps."""
-    head, target = _head(), torch.tensor([3, 0, 2])
-    maps = torch.rand(3, 5, 3, 4, generator=torch.Generator().manual_seed(9))
-    eye, rows = torch.eye(5), torch.arange(3)
-    whole, removed, alone = head(maps), _without(head, maps, 1 - eye), _without(head, maps, eye)
-
-    def weights(logits: Tensor, classes: Tensor) -> Tensor:
-        before = whole[rows, classes]
-        return ((before - logits[:, rows, classes]) / before).T
-
-    right = weights(removed, target)
-    before, after = whole[rows, target, None], removed[:, rows, target].T
-    shares, shares_after = whole.softmax(1)[rows, target, None], removed.softmax(2)[:, rows, target].T
+def check_grad_cam_plus(function: Callable[[Tensor, Tensor], Tensor]) -> str:
+    """Check ``function(A [N, K, h, w], G [N, K, h, w]) -> [N, h, w]`` on random maps and gradients of both signs."""
+    random = torch.Generator().manual_seed(9)
+    A, G = (torch.randn(3, 5, 3, 4, generator=random) for _ in range(2))
+    places = {"dim": (2, 3), "keepdim": True}
+    positive = G.relu()
+    weights = positive.mean(**places)
+    right = (weights * A).sum(1).relu()
     mistakes = {
-        "you kept map k and removed the others; remove map k and keep the others.": weights(alone, target),
-        "the sign is turned: a map whose removal lowers the score speaks for the class, and gets a plus.": -right,
-        "you did not divide by the score; the weight is the share of it that is lost.": before - after,
-        "you divided by the score without map k; divide by the whole score.": (before - after) / after,
-        "this is the share that is left; the weight is the share that is lost.": after / before,
-        "each picture is asked about its own target; you asked for its top class.": weights(removed, whole.argmax(1)),
-        "all pictures were asked about the class of the first; each has its own.": weights(
-            removed, target[:1].expand(3)
+        "a ReLU is missing: the gradient is set to zero where it is negative, before the average.": (
+            (G.mean(**places) * A).sum(1).relu()
         ),
-        "you used probabilities; the score is the logit.": (shares - shares_after) / shares,
-        "the maps you removed stay removed: start each time from all maps.": weights(
-            _without(head, maps, 1 - eye.cumsum(0).clamp(max=1)), target
+        "the ReLU comes too late: set negative gradients to zero first, then take the average over places.": (
+            (G.mean(**places).relu() * A).sum(1).relu()
         ),
-        "you set map k to its mean over places; set it to zero.": lambda: weights(
-            torch.stack([head(torch.lerp(maps, maps.mean((2, 3), keepdim=True), row[:, None, None])) for row in eye]),
-            target,
+        "the weights are not averaged over places: this is LayerCAM. Give each map one weight.": (
+            (positive * A).sum(1).relu()
         ),
+        "you took the gradient times the maps, which is HiResCAM; the weight of a map is the mean of its positive "
+        "gradients.": (G * A).sum(1).relu(),
+        "you kept the positive products; the ReLU belongs to the gradient alone.": (G * A).relu().sum(1),
+        "you averaged gradient times map, and lost the places of the map; average the gradient alone.": (
+            ((positive * A).mean(**places) * A).sum(1).relu()
+        ),
+        "you took the absolute value of the gradient; negative gradients count as zero.": (
+            (G.abs().mean(**places) * A).sum(1).relu()
+        ),
+        "you added the gradients up over places; take their mean.": (positive.sum(**places) * A).sum(1).relu(),
+        "you divided by the number of positive gradients; the mean is over all places.": (
+            (positive.sum(**places) / (G > 0).sum(**places) * A).sum(1).relu()
+        ),
+        "the last ReLU is missing: the map keeps only what is positive.": (weights * A).sum(1),
+        "the last ReLU comes too early: add up over the maps first.": (weights * A).relu().sum(1),
+        "you averaged over the maps; add them up.": (weights * A).mean(1).relu(),
+        "the weights are averaged over the whole batch; each picture has its own.": (
+            (weights.mean(0, keepdim=True) * A).sum(1).relu()
+        ),
+        "you did not use the gradient: this is the class-blind sum of the maps.": A.sum(1).relu(),
     }
-    given = maps.clone()
-    name_the_mistake(ask(function, head, given, target), mistakes, right, what="the weights")
-    if not torch.equal(given, maps):
-        raise Wrong("your function writes into the maps that it was given; work on a copy.")
-    one = ask(function, head, maps[:1].clone(), target[:1])
-    name_the_mistake(one, {}, right[:1], what="the weights of a batch of one picture")
-    return f"{right.numel()} weights agree; {(right < 0).sum()} of them are negative, as some maps speak against."
+    given = A.clone(), G.clone()
+    name_the_mistake(ask(function, *given), mistakes, right, what="the map")
+    if not (torch.equal(given[0], A) and torch.equal(given[1], G)):
+        raise Wrong("the map is right, but the maps or gradients that you were given have changed; make new tensors.")
+    name_the_mistake(ask(function, A[:1].clone(), G[:1].clone()), {}, right[:1], what="the map of a single picture")
+    return "one weight for each map, the mean of its positive gradients."
 
 
 def _fused(layers: list[Tensor], size: tuple[int, int], **options: object) -> Tensor:

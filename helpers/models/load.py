@@ -24,7 +24,7 @@ from helpers.data.painters.scenery import SIDE
 from helpers.data.shapes import CATEGORIES
 from helpers.data.shapes import preprocess as preprocess_shapes
 from helpers.models.efficientnet_lite0 import EfficientNetLite0, as_input, cut_out, load_imagenet_weights
-from helpers.models.networks import MnistCNN, MnistDNN, ShapesResNet, ShapesVGG
+from helpers.models.networks import MnistCNN, MnistDNN, ShapesResNet, ShapesScenes, ShapesVGG
 
 LAYERS = {  # how a family's names start: its last convolutional stage
     "resnet": "layer4",
@@ -41,6 +41,7 @@ COURSE_NETS = {  # name: its class, its last convolutional stage
     "shapes_vgg": (ShapesVGG, "features"),
     "shapes_watermark": (ShapesResNet, "layer4"),
 }
+SCENES_NET = "shapes_scenes"  # no classifier: it segments and puts boxes around objects; see load_scenes
 REAL_NET = "efficientnet_lite0"  # the real one that comes with the course
 FAMILIAR = (  # some of torchvision's names, known without importing it
     *("alexnet", "densenet121", "densenet161", "mobilenet_v2", "resnet18", "resnet34", "resnet50"),
@@ -208,20 +209,48 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
     return _real()
 
 
-def _course(name: str) -> Classifier:
-    kind, layer = COURSE_NETS[name]
-    model = kind()
+def load_scenes(name: str = SCENES_NET) -> ShapesScenes:
+    """Load the tiny net that segments the course's drawings and puts boxes around their objects.
+
+    Args:
+        name: of its file of weights; there is one.
+
+    Returns:
+        The network, :class:`helpers.models.ShapesScenes`, in ``eval()`` mode and frozen. It takes what
+        :func:`helpers.data.shapes.preprocess` gives.
+
+    Raises:
+        RuntimeError: the file of weights is missing or damaged.
+
+    >>> import torch
+    >>> from helpers.models import load_scenes
+    >>> load_scenes()(torch.zeros(1, 3, 128, 128))["boxes"].shape
+    torch.Size([1, 5, 16, 16])
+    """
+    model = ShapesScenes()
+    _give_weights(model, name)
+    return _frozen(model)
+
+
+def _give_weights(model: nn.Module, name: str) -> str:
+    """Put the course's weights of that name into a model; return what they were trained on."""
     file = course.weights(name)
     try:
         model.load_state_dict(load_file(file))
         with safe_open(file, "pt") as opened:
-            trained_on = (opened.metadata() or {}).get("trained_on", "unknown data")
+            return (opened.metadata() or {}).get("trained_on", "unknown data")
     except FileNotFoundError as error:
         raise RuntimeError(f"{file} is missing: rebuild it with `make data`, or clone the course again.") from error
     except (SafetensorError, RuntimeError, OSError) as error:
         cure = "delete it and rebuild it with `make data`, or clone the course again"
         fault = "does not fit" if isinstance(error, RuntimeError) else "is damaged, or no file of weights for"
         raise RuntimeError(f"{file} {fault} {name}: {cure}.") from error
+
+
+def _course(name: str) -> Classifier:
+    kind, layer = COURSE_NETS[name]
+    model = kind()
+    trained_on = _give_weights(model, name)
     if kind in (MnistCNN, MnistDNN):
         categories, preprocess = [str(i) for i in range(10)], _each(_digit)
     else:

@@ -1,5 +1,6 @@
 """The course's own networks, each written out in full, and untrained: weights come with ``load_classifier``."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -173,3 +174,47 @@ class ShapesVGG(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits [N, classes]."""
         return self.classifier(self.avgpool(self.features(x)).flatten(1))
+
+
+class ShapesScenes(nn.Module):
+    """A tiny net that segments a picture and puts boxes around objects: two heads of 1 x 1 convolutions on one trunk.
+
+    Takes [N, 3, 128, 128] and gives a dict, as torchvision's segmentation networks do. ``"out"`` holds a logit for each
+    category at each pixel, [N, 5, 128, 128]: category 0 is the ground, the others are the four of the ten shapes that
+    ``SHAPES`` numbers, in its order. ``"boxes"`` is [N, 5, 16, 16], a
+    one-stage detector after Tian et al. (FCOS, 2019), without categories: for each cell of 8 x 8 pixels the logit that
+    an object has its middle there, then how far left, up, right and down of the cell's middle the box reaches, in
+    cells. The trunk's maps ``features`` are [N, 64, 16, 16]; its last two convolutions are dilated, so that a place
+    sees a whole object (Yu and Koltun, 2016). Trained with BatchNorm, shipped with it folded into the convolutions.
+
+    Args:
+        batch_norm: put BatchNorm behind each convolution of the trunk, which then has no bias.
+
+    >>> import torch
+    >>> from helpers.models import ShapesScenes
+    >>> output = ShapesScenes().eval()(torch.zeros(2, 3, 128, 128))
+    >>> output["out"].shape, output["boxes"].shape
+    (torch.Size([2, 5, 128, 128]), torch.Size([2, 5, 16, 16]))
+    """
+
+    SHAPES = (0, 2, 4, 5)  # disc, triangle, cross and ring, of helpers.data.shapes.CATEGORIES
+
+    def __init__(self, batch_norm: bool = False) -> None:
+        super().__init__()
+        widths, steps, dilations = (3, 16, 32, 48, 48, 64), (2, 2, 2, 1, 1), (1, 1, 1, 2, 3)
+        modules: list[nn.Module] = []
+        for i, (step, dilation) in enumerate(zip(steps, dilations, strict=True)):
+            kernel = 5 if i == 0 else 3
+            padding = dilation * (kernel // 2)
+            layer = nn.Conv2d(widths[i], widths[i + 1], kernel, step, padding, dilation, bias=not batch_norm)
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            modules += [layer, *([nn.BatchNorm2d(widths[i + 1])] if batch_norm else []), nn.ReLU()]
+        self.features = nn.Sequential(*modules)
+        self.segmentation = nn.Conv2d(widths[-1], 1 + len(self.SHAPES), 1)
+        self.detection = nn.Conv2d(widths[-1], 5, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the logits of pixels, [N, 5, H, W], and scores and boxes of cells, [N, 5, h, w]."""
+        maps = self.features(x)
+        pixels = F.interpolate(self.segmentation(maps), x.shape[2:], mode="bilinear", align_corners=False)
+        return {"out": pixels, "boxes": self.detection(maps)}
