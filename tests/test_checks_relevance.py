@@ -46,6 +46,19 @@ def of_the_whole(a, w, R, alpha):
     return torch.einsum("njk,nk->nj", (alpha * m.clamp(min=0) + (alpha - 1) * m.clamp(max=0)) / total, R)
 
 
+def with_divisor(divisor, sign):
+    """Contributions divided by one sum for both signs, and the negative ones with the one or the other sign."""
+
+    def alpha_beta(a, w, R, alpha):
+        m = a[:, :, None] * w
+        total = divisor(m)
+        total = torch.where(total == 0, 1, total)
+        kept = alpha * m.clamp(min=0) + sign * (1 - alpha) * m.clamp(max=0)
+        return torch.einsum("njk,nk->nj", kept / total, R)
+
+    return alpha_beta
+
+
 def by_matrices(a, w, R, alpha):
     """The same sums without a tensor [N, J, K]: two products for each kind, as zennit does it."""
     result = 0
@@ -70,15 +83,18 @@ def in_a_loop(a, w, R, alpha):
 RIGHT_RULES = {"matrices": by_matrices, "loop": in_a_loop, "numpy": lambda *given: in_a_loop(*given).numpy()}
 WRONG_RULES = {
     "were swapped": lambda a, w, R, alpha: paid(*kinds(a, w)[::-1], R, alpha),
-    "you added them": lambda a, w, R, alpha: paid(*kinds(a, w), R, alpha, 1 - alpha),
+    "you added it": lambda a, w, R, alpha: paid(*kinds(a, w), R, alpha, 1 - alpha),
     "do not add up to 1": lambda a, w, R, alpha: paid(*kinds(a, w), R, alpha, alpha),
-    "only what raised the sum": lambda a, w, R, alpha: paid(*kinds(a, w), R, alpha, 0),
+    "only the positive contributions": lambda a, w, R, alpha: paid(*kinds(a, w), R, alpha, 0),
     "right for alpha 2 alone": lambda a, w, R, alpha: paid(*kinds(a, w), R, alpha, 1),
-    "shared over the receivers": lambda a, w, R, alpha: paid(*kinds(a, w, axis=2), R, alpha),
+    "normalised over the outputs": lambda a, w, R, alpha: paid(*kinds(a, w, axis=2), R, alpha),
     "split the weights by sign": split_weights,
     "left out the negative activations": without_negative_activations,
     "divided by the whole sum": of_the_whole,
-    "plain shares": lambda a, w, R, alpha: torch.einsum("njk,nk->nj", shared(a[:, :, None] * w), R),
+    "the whole sum z": with_divisor(lambda m: m.sum(1, keepdim=True), 1),
+    "the sum of all sizes": with_divisor(lambda m: m.abs().sum(1, keepdim=True), 1),
+    "by the sum of all sizes": with_divisor(lambda m: m.abs().sum(1, keepdim=True), -1),
+    "this is LRP-0": lambda a, w, R, alpha: torch.einsum("njk,nk->nj", shared(a[:, :, None] * w), R),
     "0 was divided by 0": naive,
     "is off by": only_like_signs,
     "stopped with": lambda a, w, R, alpha: (R @ w) * a,

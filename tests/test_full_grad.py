@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from helpers import attribution
+from helpers.data import photograph
+from helpers.models import load_classifier
 from nets import Tiny, pictures, random_net
 
 
@@ -21,6 +23,22 @@ def test_a_relu6_at_its_ceiling_counts_as_a_bias():
     torch.testing.assert_close(total(of_input, of_biases), net(x)[:, 7].detach())
     ceilings = [name for name, module in net.named_modules() if isinstance(module, nn.ReLU6)]
     assert set(ceilings) < set(of_biases) and any(of_biases[name].any() for name in ceilings)
+
+
+def test_the_real_nets_parts_add_up_with_its_ceilings():
+    """The real network has active ceilings, which random weights seldom give: their constants count."""
+    try:
+        classifier = load_classifier("efficientnet_lite0")
+    except ModuleNotFoundError as missing:
+        pytest.skip(str(missing))
+    net = classifier.model.double()
+    x = classifier.preprocess([photograph("coffee"), photograph("camera")]).double()
+    scores, top = net(x).max(1)
+    of_input, of_biases = attribution.full_gradients(net, x, top)
+    torch.testing.assert_close(total(of_input, of_biases), scores.detach())
+    ceilings = {name for name, module in net.named_modules() if isinstance(module, nn.ReLU6)}
+    clipped = sum(part.flatten(1).sum(1) for name, part in of_biases.items() if name in ceilings)
+    assert (clipped.abs() > 1).all()  # without them, the parts would miss the score by that much
 
 
 def test_a_relu6_by_hand():

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers import attribution
+from helpers import attribution, data
 from helpers.attribution import relevance
-from helpers.models import ShapesResNet
+from helpers.models import ShapesResNet, load_classifier
+from helpers.models.networks import ResidualBlock
 from nets import LAYERS, MORE, pictures, random_net
 
 TARGET = torch.tensor([3, 500, 7])
@@ -217,6 +218,56 @@ def test_relu6_passes_on_all_of_its_relevance_at_its_ceiling():
     torch.testing.assert_close(attribution.lrp(net, x, 0, epsilon=1e-12).sum(), net(x)[0, 0])
 
 
+# --- the real network: what keeps its relevance from the pixels ---
+
+
+def real_net(without_biases: bool):
+    """EfficientNet-Lite0 in float64, with two photographs; its biases, folded BatchNorm shifts, set to zero or not."""
+    try:
+        classifier = load_classifier("efficientnet_lite0")
+    except ModuleNotFoundError as missing:
+        pytest.skip(str(missing))
+    net = classifier.model.double()
+    x = classifier.preprocess([data.photograph(name) for name in ("coffee", "camera")]).double()
+    if without_biases:
+        net.fc.bias.zero_()
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.bias.copy_(module.running_mean * module.weight / (module.running_var + module.eps).sqrt())
+    return net, x[..., 48:176, 48:176], tuple(bound.double() for bound in classifier.bounds)
+
+
+def ceilings(net, x) -> int:
+    """Count the values of all ReLU6 that lie at 6."""
+    found = []
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, output: found.append(int((output >= 6).sum())))
+        for module in net.modules()
+        if isinstance(module, nn.ReLU6)
+    ]
+    net(x)
+    for hook in hooks:
+        hook.remove()
+    return sum(found)
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "gamma"])
+def test_the_real_net_without_biases_conserves_through_ceilings_padding_and_z_box(rule):
+    """ReLU6 at its ceiling, zero padding, z^B and a small epsilon keep nothing: only biases do."""
+    net, x, bounds = real_net(without_biases=True)
+    assert ceilings(net, x) > 0
+    for options in ({}, {"first": "z_box", "bounds": bounds}):
+        got = attribution.lrp(net, x, TARGET[:2], rule=rule, epsilon=1e-10, **options).sum((1, 2, 3))
+        torch.testing.assert_close(got, logit(net, x, TARGET[:2]), rtol=1e-4, atol=1e-6)
+
+
+def test_the_real_nets_biases_keep_nearly_all_of_its_relevance():
+    net, x, bounds = real_net(without_biases=False)
+    scores, top = net(x).max(1)
+    got = attribution.lrp(net, x, top, rule="gamma", first="z_box", bounds=bounds).sum((1, 2, 3))
+    assert (got.abs() < 0.1 * scores).all()
+
+
 # --- against libraries ---
 
 
@@ -278,6 +329,71 @@ def test_known_difference_captum_does_not_see_a_residual_sum():
     ours = attribution.lrp(net, x, 4, epsilon=1e-9).sum((1, 2, 3))
     torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
     assert ((theirs - expected).abs() > 0.5 * expected.abs()).any()
+
+
+class WithAddition(nn.Module):
+    """A block of the course's ResNet whose sum is captum's module."""
+
+    def __init__(self, block: ResidualBlock, addition: nn.Module) -> None:
+        super().__init__()
+        self.block, self.addition, self.last = block, addition, nn.ReLU()
+
+    def forward(self, x):
+        block = self.block
+        shortcut = x if block.downsample is None else block.downsample(x)
+        return self.last(self.addition(shortcut, block.bn2(block.conv2(block.relu(block.bn1(block.conv1(x)))))))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_lrp_is_captums_where_the_residual_sum_is_a_module(bias):
+    captum = pytest.importorskip("captum.attr")
+    from captum.attr._utils.custom_modules import Addition_Module
+
+    net, x = residual_net(bias), pictures(2, 64).double()
+    changed = copy.deepcopy(net)
+    for stage in (changed.layer1, changed.layer2, changed.layer3, changed.layer4):
+        stage[0] = WithAddition(stage[0], Addition_Module())
+    torch.testing.assert_close(changed(x), net(x))
+    expected = captum.LRP(changed).attribute(x.clone(), 4).detach()
+    got = attribution.lrp(net, x, 4, epsilon=1e-9)
+    torch.testing.assert_close(got / expected.abs().max(), expected / expected.abs().max(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "gamma"])
+def test_lrp_is_zennits_with_a_canonizer_for_our_block(rule):
+    pytest.importorskip("zennit")
+    from types import MethodType
+
+    import zennit.rules
+    from zennit.attribution import Gradient
+    from zennit.canonizers import AttributeCanonizer, SequentialMergeBatchNorm
+    from zennit.composites import LayerMapComposite
+    from zennit.layer import Sum
+    from zennit.types import Activation, AvgPool, Convolution, Linear
+
+    def forward(self, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        branch = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.relu(self.sum(torch.stack([shortcut, branch], -1)))
+
+    def changes(name, module):
+        found = isinstance(module, ResidualBlock)
+        return {"forward": MethodType(forward, module), "sum": Sum()} if found else None
+
+    net, x = residual_net(bias=True), pictures(2, 64).double()
+    for module in net.modules():  # a BatchNorm that zennit has merged still divides by sqrt(1 + eps)
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_var += module.eps
+            module.eps = 0.0
+    chosen = zennit.rules.Epsilon(1e-9) if rule == "epsilon" else zennit.rules.Gamma(0.25, stabilizer=1e-9)
+    norm = zennit.rules.Norm(stabilizer=1e-9)
+    layers = [(Activation, zennit.rules.Pass()), (AvgPool, norm), (Sum, norm), (Convolution, chosen), (Linear, chosen)]
+    composite = LayerMapComposite(layers, canonizers=[SequentialMergeBatchNorm(), AttributeCanonizer(changes)])
+    start = F.one_hot(torch.tensor([4, 4]), 10) * net(x).detach()
+    with Gradient(net, composite) as attributor:
+        expected = attributor(x.clone(), start)[1]
+    got = attribution.lrp(net, x, 4, rule=rule, epsilon=1e-9)
+    torch.testing.assert_close(got / expected.abs().max(), expected / expected.abs().max(), rtol=0, atol=1e-5)
 
 
 # --- where it is defined, and where not ---

@@ -82,8 +82,9 @@ def full_gradients(model: nn.Module, x: Tensor, target: Target = None) -> tuple[
 
     (Srinivas and Fleuret, 2019.) A network of linear layers, ReLUs, max- and average pooling is linear around x, and
     its score is the sum of these parts. A BatchNorm in eval() mode has the bias ``beta - gamma * mean / std``. A ReLU6
-    is flat where its input is above 6, so there it counts as a bias of 6. That the parts add up is checked. Costs one
-    forward and one backward pass through the whole network, whose feature maps are all kept in between.
+    is flat where its input is above 6: there its output is 0 times its input plus 6, so it counts as a bias of 6. That
+    the parts add up is checked. Costs one forward and one backward pass through the whole network, whose feature maps
+    are all kept in between.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.

@@ -297,6 +297,11 @@ def lrp(
     relevance in proportion to what each adds. Costs one forward and one backward pass under ``"epsilon"``, and up to
     three of each under the other rules.
 
+    A bias, also one that comes from a BatchNorm, absorbs its part of the denominator in every layer. In a network of
+    fifty layers little of the score is left at the pixels: with the gamma rule some 1 % in EfficientNet-Lite0. Nothing
+    else absorbs much: without its biases the same network's relevance adds up to the score. A ReLU6 passes all of its
+    relevance on, also at its ceiling.
+
     The sum is checked: the relevance of the input and what the biases kept must make up the score.
 
     Args:

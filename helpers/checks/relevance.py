@@ -11,7 +11,7 @@ from helpers.checks.core import Wrong, ask, checker, name_the_mistake
 def _layer() -> tuple[Tensor, Tensor, Tensor]:
     """Return activations [4, 6] of both signs, weights [6, 5] and relevance [4, 5].
 
-    Unit 0 gets only positive messages from pictures 0 and 3, none from picture 1 and only negative ones from picture 2.
+    Unit 0 gets only positive contributions in pictures 0 and 3, none in picture 1 and only negative ones in picture 2.
     """
     random = torch.Generator().manual_seed(10)
     a, w, relevance = (torch.randn(shape, generator=random) for shape in ((4, 6), (6, 5), (4, 5)))
@@ -22,7 +22,7 @@ def _layer() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _shares(m: Tensor, axis: int = 1) -> tuple[Tensor, Tensor]:
-    """Return the shares of the positive and of the negative messages [N, J, K], each kind by itself."""
+    """Return the shares of the positive and of the negative contributions [N, J, K], each kind by itself."""
     up, down = m.clamp(min=0), (-m).clamp(min=0)
     return up / (up.sum(axis, keepdim=True) + 1e-12), down / (down.sum(axis, keepdim=True) + 1e-12)
 
@@ -36,34 +36,49 @@ def check_alpha_beta(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]
     of_weights = [a[:, :, None] * part / (a @ part + 1e-12)[:, None] for part in (w.clamp(min=0), w.clamp(max=0))]
     for alpha in (2.0, 3.0, 1.0):
 
-        def paid(up: Tensor, down: Tensor, beta: float = alpha - 1, alpha: float = alpha) -> Tensor:
+        def relevance_of(up: Tensor, down: Tensor, beta: float = alpha - 1, alpha: float = alpha) -> Tensor:
             return einsum("njk,nk->nj", alpha * up - beta * down, relevance)
 
         up, down = _shares(m)
+        raised, lowered = m.clamp(min=0), m.clamp(max=0)
+        whole = "both kinds were divided by the whole sum z; divide each kind by its own sum."
+        sizes = "both kinds were divided by the sum of all sizes |a w|; divide each kind by its own sum."
+        size = m.abs().sum(1, keepdim=True) + 1e-12
         mistakes = {
-            "positive and negative messages were swapped: those that raised the sum share alpha parts.": paid(down, up),
-            "what lowered the sum must get negative parts, 1 - alpha of R; you added them.": paid(up, -down),
-            "what lowered the sum gets 1 - alpha parts; your parts do not add up to 1.": paid(up, down, alpha),
-            "only what raised the sum got its parts; what lowered it gets 1 - alpha parts of R.": paid(up, down, 0),
-            "this is right for alpha 2 alone; beta is alpha - 1.": paid(up, down, 1),
-            "you shared over the receivers k; the messages that one unit k got share its R.": paid(*_shares(m, 2)),
-            "you split the weights by sign; messages a * w raise or lower the sum, and a has both signs.": paid(
+            "positive and negative contributions were swapped: the positive ones get alpha times R.": relevance_of(
+                down, up
+            ),
+            "the negative contributions must get 1 - alpha times R, which is negative; you added it.": relevance_of(
+                up, -down
+            ),
+            "the negative contributions get 1 - alpha times R; your two factors do not add up to 1.": relevance_of(
+                up, down, alpha
+            ),
+            "only the positive contributions got relevance; the negative ones get 1 - alpha times R.": relevance_of(
+                up, down, 0
+            ),
+            "this is right for alpha 2 alone; beta is alpha - 1.": relevance_of(up, down, 1),
+            "you normalised over the outputs k; the contributions to one output k share its R.": relevance_of(
+                *_shares(m, 2)
+            ),
+            "you split the weights by sign; split the products a * w, because a has both signs.": relevance_of(
                 *of_weights
             ),
-            "you left out the negative activations; with a negative weight they raise the sum.": paid(
+            "you left out the negative activations; with a negative weight they raise the sum.": relevance_of(
                 *_shares(a.clamp(min=0)[:, :, None] * w)
             ),
-            "both kinds were divided by the whole sum; each kind shares by itself.": paid(
-                m.clamp(min=0) / total, -m.clamp(max=0) / total
-            ),
-            "these are the plain shares of the epsilon rule; pay positive and negative messages apart.": paid(
+            whole: relevance_of(raised / total, -lowered / total),
+            whole + " ": relevance_of(raised / total, lowered / total),
+            sizes: relevance_of(raised / size, -lowered / size),
+            sizes + " ": relevance_of(raised / size, lowered / size),
+            "this is LRP-0, which treats all contributions alike; split them by sign.": relevance_of(
                 m / total, m, 0, 1
             ),
         }
         got = ask(function, a.float(), w.float(), relevance.float(), alpha)
         if isinstance(got, Tensor) and got.isnan().any():
-            raise Wrong("there is a NaN: a unit got no message of one kind, so that 0 was divided by 0.")
-        name_the_mistake(got, mistakes, paid(up, down), what=f"the relevance for alpha = {alpha:g}")
+            raise Wrong("there is a NaN: a unit has no contribution of one sign, so that 0 was divided by 0.")
+        name_the_mistake(got, mistakes, relevance_of(up, down), what=f"the relevance for alpha = {alpha:g}")
     return "for alpha 1, 2 and 3, with activations of both signs, and nothing is divided by zero."
 
 
@@ -80,7 +95,7 @@ def check_share_sum(function: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, T
     right = torch.stack([s * relevance / z, f * relevance / z])
     mistakes = {
         "each branch got all of the relevance, which doubles it, as in captum.": torch.stack([relevance, relevance]),
-        "each branch got half, whatever it added; share in proportion.": torch.stack([relevance, relevance]) / 2,
+        "each branch got half, whatever it added; divide R in proportion.": torch.stack([relevance, relevance]) / 2,
         "the shortcut got everything; f added its part as well.": torch.stack([relevance, 0 * relevance]),
         "the branch f got everything; the shortcut added its part as well.": torch.stack([0 * relevance, relevance]),
         "the two results are swapped: first that of s, then that of f.": right.flip(0),
