@@ -1,5 +1,6 @@
 """The checkers of lesson *occlusion* accept the folded solutions, name each known mistake and wait."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -54,6 +55,9 @@ WRONG_SPREADS = {
     "sign is turned": lambda *a: -total(*a) / count(*a),
     "absolute values": lambda falls, *a: total(falls.abs(), *a) / count(falls, *a),
     "this is the number of squares": count,
+    "upside down": lambda *a: (total(*a) / count(*a)).flip(0),
+    "leave out the ReLU": lambda *a: (total(*a) / count(*a)).relu(),
+    "scaled to one": lambda *a: (total(*a) / count(*a)) / (total(*a) / count(*a)).abs().max(),
     "has shape": lambda *a: total(*a)[:-1] / count(*a)[:-1],
     "holds 1 values that are NaN": lambda *a: (total(*a) / count(*a)).index_put(
         (torch.tensor(0),) * 2, torch.tensor(torch.nan)
@@ -70,29 +74,53 @@ def centre(logits):
     return logits - logits.mean(0)
 
 
-def whole(masks, p):
-    return len(masks) * p * (1 - p)
+def whole(masks):
+    return len(masks) * masks.var()
+
+
+def hard(masks):
+    return masks.mean() * (1 - masks.mean())
+
+
+def in_place(logits, masks):
+    logits -= logits.mean(0)
+    return gathered(logits, masks, whole(masks))
+
+
+def by_numpy(logits, masks):
+    y, m = logits.numpy(), masks.numpy()
+    return np.tensordot(y - y.mean(0), m, (0, 0)) / (len(m) * m.var())
 
 
 RIGHT_MAPS = {
-    "masks not centred": lambda y, M, p: gathered(centre(y), M, whole(M, p)),
-    "matrix product": lambda y, M, p: (centre(y).T @ (M - p).flatten(1)).view(-1, *M.shape[1:]) / whole(M, p),
-    "loop": lambda y, M, p: torch.stack(
-        [((c - c.mean()).view(-1, 1, 1) * (M - p)).mean(0) / (p * (1 - p)) for c in y.T]
-    ),
-    "masks centred by their mean": lambda y, M, p: gathered(y, M - M.mean(0), whole(M, p)),
+    "masks not centred": lambda y, M: gathered(centre(y), M, whole(M)),
+    "matrix product": lambda y, M: (centre(y).T @ (M - M.mean()).flatten(1)).view(-1, *M.shape[1:]) / whole(M),
+    "loop": lambda y, M: torch.stack([((c - c.mean()).view(-1, 1, 1) * (M - 0.5)).mean(0) / M.var() for c in y.T]),
+    "masks centred by their mean": lambda y, M: gathered(y, M - M.mean(0), whole(M)),
+    "variance over the number of values": lambda y, M: gathered(centre(y), M, len(M) * M.var(correction=0)),
+    "mean of squares": lambda y, M: gathered(centre(y), M, len(M) * (M - M.mean()).square().mean()),
+    "numpy": by_numpy,
+    "double": lambda y, M: gathered(centre(y).double(), M.double(), whole(M.double())),
 }
 WRONG_MAPS = {
-    "RISE as published": lambda y, M, p: gathered(y, M, len(M) * p),
-    "the scores are not centred": lambda y, M, p: gathered(y, M - p, whole(M, p)),
-    "neither scores nor masks": lambda y, M, p: gathered(y, M, whole(M, p)),
-    "one mean over all classes": lambda y, M, p: gathered(y - y.mean(), M - p, whole(M, p)),
-    "mean over the classes": lambda y, M, p: gathered(y - y.mean(1, keepdim=True), M - p, whole(M, p)),
-    "by p alone": lambda y, M, p: gathered(centre(y), M - p, len(M) * p),
-    "by the number of masks": lambda y, M, p: gathered(centre(y), M, p * (1 - p)),
-    "you forgot to divide by p (1 - p)": lambda y, M, p: gathered(centre(y), M - p, len(M)),
-    "maps are of probabilities": lambda y, M, p: gathered(centre(y.softmax(1)), M - p, whole(M, p)),
-    "has shape": lambda y, M, p: gathered(centre(y), M - p, whole(M, p)).sum(0),
+    "RISE as published": lambda y, M: gathered(y, M, len(M) * M.mean()),
+    "the scores are not centred": lambda y, M: gathered(y, M - M.mean(), whole(M)),
+    "neither scores nor masks are": lambda y, M: gathered(y, M, whole(M)),
+    "one mean over all classes": lambda y, M: gathered(y - y.mean(), M - M.mean(), whole(M)),
+    "mean over the classes": lambda y, M: gathered(y - y.mean(1, keepdim=True), M - M.mean(), whole(M)),
+    "masks of zeros and ones": lambda y, M: gathered(centre(y), M, len(M) * hard(M)),
+    "by p alone": lambda y, M: gathered(centre(y), M, len(M) * M.mean()),
+    "standard deviation": lambda y, M: gathered(centre(y), M, len(M) * M.std()),
+    "a variance of its own": lambda y, M: gathered(centre(y), M, len(M) * M.var(0)),
+    "divide by the number of masks.": lambda y, M: gathered(centre(y), M, M.var()),
+    "you forgot to divide by the variance": lambda y, M: gathered(centre(y), M, len(M)),
+    "neither divide by the number": lambda y, M: gathered(centre(y), M, 1),
+    "sign is turned": lambda y, M: -gathered(centre(y), M, whole(M)),
+    "leave out the ReLU": lambda y, M: gathered(centre(y), M, whole(M)).relu(),
+    "absolute values": lambda y, M: gathered(centre(y), M, whole(M)).abs(),
+    "maps are of probabilities": lambda y, M: gathered(centre(y.softmax(1)), M, whole(M)),
+    "changes its input": in_place,
+    "has shape": lambda y, M: gathered(centre(y), M, whole(M)).sum(0),
 }
 
 ANSWERS = {

@@ -234,22 +234,43 @@ def test_rise_as_published_on_a_linear_net():
     published = attribution.rise(Mirror(), x, target, centred=False, **options).flatten()
     torch.testing.assert_close(published, scores @ masks / (300 * 0.3), rtol=1e-4, atol=1e-4)
     centred = attribution.rise(Mirror(), x, target, **options).flatten()
-    expected = (scores - scores.mean()) @ (masks - 0.3) / (300 * 0.3 * 0.7)
+    expected = (scores - scores.mean()) @ (masks - 0.3) / (300 * 0.3 * 0.7 * 4 / 9)
     torch.testing.assert_close(centred, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_centred_rise_goes_to_the_effect_smoothed_over_a_cell():
-    """For f = w.x it goes to sum_j w_j x_j Cov(M_j, M_i) / (p (1 - p)), a smooth bump that is 4/9 high at the place."""
-    net, side = Linear((1, 24, 24), 1), 24
+def planted(gains, side=24):
+    """A network that is additive in its pixels, with these gains {(row, column): gain}, and a picture of ones."""
+    net = Linear((1, side, side), 1)
     with torch.no_grad():
-        net.w.zero_()[0, 0, 2, 12] = 3.0
-    x = torch.full((1, 1, side, side), 2.0, dtype=torch.float64)
-    got = attribution.rise(net, x, 0, samples=20000, cells=4, chunk=1000)[0]
-    assert abs(got[2, 12] / (3 * 2 * 4 / 9) - 1) < 0.05  # no less at the border than in the middle
-    far = got[16:].abs().max()
-    assert far < 0.1 * got[2, 12]
+        net.w.zero_()
+        for (row, column), gain in gains.items():
+            net.w[0, 0, row, column] = gain
+    return net, torch.ones(1, 1, side, side, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.5])
+@pytest.mark.parametrize("cells", [4, 7])
+def test_centred_rise_draws_a_planted_gain_of_one_as_one(cells, keep):
+    """For f = w.x it goes to sum_j w_j x_j Cov(M_j, M_i) / var(M): a smooth bump that is 1 high at the place."""
+    net, x = planted({(2, 12): 1.0})
+    got = attribution.rise(net, x, 0, samples=20000, cells=cells, keep=keep, chunk=1000)[0]
+    assert abs(got[2, 12] - 1) < 0.05  # no less at the border than in the middle
+    assert got[16:].abs().max() < 0.1
     peak = got.argmax().item()
-    assert abs(peak // side - 2) <= 1 and abs(peak % side - 12) <= 1
+    assert abs(peak // 24 - 2) <= 1 and abs(peak % 24 - 12) <= 1
+    masks = masks_of(20000, side=24, cells=cells, keep=keep, chunk=1000)
+    slope = ((masks[:, 60] - masks[:, 60].mean()).square().mean() / (keep * (1 - keep))).item()
+    assert abs(slope - 4 / 9) < 0.03  # what it would be drawn as if it were divided by p (1 - p)
+
+
+def test_centred_rise_is_additive_and_keeps_the_sign():
+    """Two gains more than two cells apart are drawn as they are; the map of a sum is the sum of the maps."""
+    options = {"samples": 20000, "cells": 7, "chunk": 1000}
+    places = {(4, 4): 1.0, (19, 18): -0.5}
+    both = attribution.rise(*planted(places), 0, **options)[0]
+    apart = [attribution.rise(*planted({place: gain}), 0, **options)[0] for place, gain in places.items()]
+    torch.testing.assert_close(both, apart[0] + apart[1])
+    assert abs(both[4, 4] - 1) < 0.06 and abs(both[19, 18] + 0.5) < 0.06
 
 
 def test_a_constant_score_explains_nothing_when_centred():

@@ -160,14 +160,19 @@ def rise(
 ) -> Tensor:
     r"""Return RISE (Petsiuk et al., 2018): for each pixel, how the score changes with random masks that show it.
 
-    .. math:: M = \frac{1}{n p (1 - p)} \sum_{i=1}^{n} \big(y_c(x \odot m_i) - \bar y\big) (m_i - p),
-              \quad \bar y = \frac{1}{n} \sum_i y_c(x \odot m_i)
+    .. math:: M = \frac{1}{n v} \sum_{i=1}^{n} \big(y_c(x \odot m_i) - \bar y\big) (m_i - p),
+              \quad \bar y = \frac{1}{n} \sum_i y_c(x \odot m_i),
+              \quad v = \mathrm{var}(m) = \Big(\frac{2}{3}\Big)^2 p (1 - p)
 
     A mask m is a coarse grid whose cells are 1 with probability p = ``keep`` and else 0, shifted at random and
-    enlarged with soft edges. From n masks, Petsiuk, Das and Saenko (2018) take ``1/(n p) sum y_c(x m) m``
-    (``centred=False``). This adds the mean score to every place, and noise in proportion; the centred formula has no
-    such constant. With hard-edged masks it would estimate the mean score with a place shown, less the mean
-    score with it hidden; soft edges make the values smaller.
+    enlarged with soft edges. The soft edges make its variance v smaller than the p (1 - p) of a mask of zeros and ones:
+    by 2/3 for each direction, so by 4/9 for pictures and 2/3 for texts. Divided by v, each pixel holds the slope of
+    the score over the mask at this pixel: a pixel whose showing adds 1 to the score, while no other one matters, is
+    drawn as 1. Neighbours are shown together, so that they share in it.
+
+    From n masks, Petsiuk, Das and Saenko (2018) take ``1/(n p) sum y_c(x m) m`` (``centred=False``), with the
+    probability for y; for that give a target such as ``lambda logits: logits.softmax(1)[:, c]``. This formula adds the
+    mean score to every place, and noise in proportion; the centred formula has no such constant.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -225,7 +230,8 @@ def rise(
         warn_if_rounded_away(model, averaged * spread, before)
         if not centred:
             return gathered / (samples * keep)
-        return (gathered - einsum("n,n...->n...", change / samples, mask_sum)) / (samples * keep * (1 - keep))
+        variance = (2 / 3) ** (x.dim() - 2) * keep * (1 - keep)
+        return (gathered - einsum("n,n...->n...", change / samples, mask_sum)) / (samples * variance)
 
 
 def _windows(x: Tensor, patch: Sides, stride: Sides | None) -> Windows:
@@ -295,7 +301,9 @@ def _enlarged(grids: Tensor, shifts: Tensor, size: torch.Size) -> Tensor:
     """Return masks [k, H, W] from grids [k, cells + 2, cells + 2] and shifts [k, 2] in cells, 0 to 1; so for texts.
 
     Bilinear: between the centres of four cells lies a mixture of them, written as a product of two hat functions.
-    Every pixel has such four, also at the border, so that mean and variance of a mask are the same everywhere.
+    Every pixel has such four, also at the border, so that mean and variance of a mask are the same everywhere. Along
+    one direction, a pixel at the part u between two centres takes 1 - u and u of them; u is uniform, and the mean of
+    (1 - u)^2 + u^2 is 2/3. So the variance is that of a cell, p (1 - p), times 2/3 for each direction.
     """
     cell = torch.arange(grids.shape[1]).to(grids)
     for side, shift in zip(size, shifts.T, strict=True):
