@@ -231,7 +231,7 @@ def test_words_choose():
     assert len(every) == len(subjects.NETS) * len(cases.CASES) + len(seeds_way.CASES)
     assert run.chosen(["score", "vgg16"], quick=False) == [("score_cam", "vgg16")]
     assert {method for method, _ in run.chosen(["lrp", "occlusion"], quick=True)} == {"lrp", "occlusion"}
-    assert {setting for _, setting in run.chosen(["digits_cnn"], quick=True)} == {"digits_cnn"}
+    assert {setting for _, setting in run.chosen(["digits_cnn_mnist"], quick=True)} == {"digits_cnn_mnist"}
     with pytest.raises(SystemExit, match="--only resnet49: no method"):
         run.chosen(["resnet49"], quick=False)
 
@@ -255,7 +255,7 @@ def test_a_borrowed_net_shares_its_weights_and_nothing_else():
 
 
 def test_floors_run(capsys):
-    s = subjects.subject("digits_cnn", quick=True)
+    s = subjects.subject("digits_cnn_mnist", quick=True)
     for case in cases.CASES.values():
         assert case.least is None or case.least(s._replace(samples=2))() is None
     assert floors.masks(s) <= 128
@@ -263,7 +263,7 @@ def test_floors_run(capsys):
 
 def test_the_command(tmp_path, capsys):
     file = tmp_path / "bench.json"
-    assert run.main(["--quick", "--only", "digits_cnn", "grad_cam", "--json", str(file)]) == 0
+    assert run.main(["--quick", "--only", "digits_cnn_mnist", "grad_cam", "--json", str(file)]) == 0
     out, found = capsys.readouterr().out, json.loads(file.read_text(encoding="utf-8"))
     assert (
         "grad_cam               ours" in out and "| grad_cam | fastest library | 1.05 |" in out and "quick run" in out

@@ -20,7 +20,6 @@ from helpers.training import measure_accuracy
 REAL = ROOT.parent / "shared" / "assets" / "MNIST" / "raw"
 FILES = [f"{part}-{name}-ubyte.gz" for part in ("train", "t10k") for name in ("images-idx3", "labels-idx1")]
 NETS = {
-    "digits_cnn": MnistCNN,
     "digits_cnn_mnist": MnistCNN,
     "digits_dnn_mnist": MnistDNN,
 }
@@ -183,20 +182,10 @@ def test_weights_are_small_and_say_where_they_come_from(name):
     assert row.endswith(f"| {told[0]} | {told[1]} |"), "datasets/README.md tells other figures"
 
 
-@pytest.mark.parametrize(("name", "bar"), [("digits_cnn", 0.97)])
-def test_shipped_nets_know_the_course_digits(name, bar):
-    model = trained(name)
-    measured = measure_accuracy(model, *load(train=False))
-    assert measured > bar
-    with safe_open(DATASETS / "weights" / f"{name}.safetensors", "pt") as file:
-        assert measured == pytest.approx(float(file.metadata()["accuracy_course_test"]), abs=0.002)
-
-
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real MNIST is not in ../shared/assets/MNIST")
 @pytest.mark.parametrize(
     ("name", "bar", "step"),
     [
-        ("digits_cnn", 0.978, 4),
         ("digits_cnn_mnist", 0.992, 4),
         ("digits_dnn_mnist", 0.92, 1),
     ],

@@ -137,7 +137,7 @@ def test_a_lesson_with_a_shipped_net_is_run_with_nets_trained_anew(lesson, tmp_p
 import os, sys
 sys.path.append("..")
 from helpers.course import weights
-file, other, found, lost = weights("shapes_resnet"), weights("digits_cnn"), k, 0
+file, other, found, lost = weights("shapes_resnet"), weights("digits_cnn_mnist"), k, 0
 assert other.is_file() and file.parent.name == ("weights" if not os.environ["COURSE_WEIGHTS"] else str(k))"""
     notebook.cells[1].source += code
     nbformat.write(notebook, lesson)

@@ -15,7 +15,6 @@ from helpers.data import Picture, photograph, pictures
 from helpers.models import load_classifier
 
 NETS = {
-    "digits_cnn": models.MnistCNN,
     "digits_dnn_mnist": models.MnistDNN,
     "digits_cnn_mnist": models.MnistCNN,
     "shapes_resnet": models.ShapesResNet,
@@ -76,11 +75,11 @@ def test_a_net_of_shapes_takes_no_photograph(name):
     assert classifier.preprocess(pictures(classifier, 1)).shape == (1, 3, 128, 128)
 
 
-@pytest.mark.parametrize("name", ["digits_cnn", "shapes_resnet"])
+@pytest.mark.parametrize("name", ["digits_cnn_mnist", "shapes_resnet"])
 def test_bounds_are_black_and_white_and_unprocess_undoes_preprocess(name):
     classifier = load_classifier(name)
     black, white = classifier.bounds
-    channels = 1 if name == "digits_cnn" else 3
+    channels = 1 if name == "digits_cnn_mnist" else 3
     assert black.shape == white.shape == (1, channels, 1, 1) and (black < white).all()
     picture = np.random.default_rng(0).integers(0, 256, (28, 28) if channels == 1 else (128, 128, 3), np.uint8)
     seen = classifier.unprocess(classifier.preprocess(picture).requires_grad_())
@@ -110,7 +109,7 @@ def test_missing_and_bad_weights_name_file_and_cure(weights):
 def test_unknown_names_get_candidates():
     with pytest.raises(ValueError, match="no classifier 'resnet19'; did you mean resnet18"):
         load_classifier("resnet19")
-    with pytest.raises(ValueError, match="did you mean efficientnet_lite0, digits_cnn"):
+    with pytest.raises(ValueError, match="did you mean efficientnet_lite0, digits_dnn_mnist"):
         load_classifier("?")
 
 
@@ -148,7 +147,7 @@ def test_last_stage_of_other_nets(name, layer):
 
 
 def test_preprocess_of_digits(weights, tmp_path):
-    preprocess = load_classifier("digits_cnn").preprocess
+    preprocess = load_classifier("digits_cnn_mnist").preprocess
     digit = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     Image.fromarray(digit).save(tmp_path / "digit.png")
     as_float = torch.from_numpy(digit).float() / 255

@@ -2,11 +2,11 @@
 
     python -m tools.make_digits --data
     python -m tools.make_digits --weights --mnist datasets/downloads
-    COURSE_SEED=1 python -m tools.make_digits --weights --to build/nets/1 digits_cnn    # another net
+    COURSE_SEED=1 python -m tools.make_digits --weights --to build/nets/1 --mnist datasets/downloads    # other nets
 
-The data take half a minute, each CNN about ten minutes on one core with bfloat16 arithmetic, more without.
+The data take half a minute, the CNN about ten minutes on one core with bfloat16 arithmetic, more without.
 ``--mnist`` names the folder that holds ``MNIST/raw``, as torchvision lays it out; without it, the two nets
-that are trained on MNIST stay as they are.
+stay as they are.
 """
 
 import argparse
@@ -27,9 +27,7 @@ from helpers.training import Recipe, fit, measure_accuracy
 
 TRAIN, TEST = (4_000, 2026), (2_000, 2027)  # how many, seed
 PICTURES = {8: 137, 0: 137, 3: 65}  # digit: which one of its class in the test part goes into the exercise
-DRAWN = (120_000, 2028)  # digits drawn afresh to train the course's own nets
 RECIPES = {
-    "digits_cnn": Recipe(epochs=6, lr=2e-3, batch_size=128, weight_decay=0.01),
     "digits_cnn_mnist": Recipe(epochs=12, lr=2e-3, batch_size=128, weight_decay=0.01),
     "digits_dnn_mnist": Recipe(epochs=8, lr=1e-3, batch_size=128),
 }
@@ -70,15 +68,10 @@ def read_mnist(folder: Path, part: str) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(images)[:, None].float() / 255, torch.from_numpy(labels).long()
 
 
-def make_weights(name: str, mnist: Path | None, folder: Path) -> None:
-    """Train one of the four nets, measure it, and write its weights in half precision into the folder."""
-    if name.endswith("mnist"):
-        images, labels = read_mnist(mnist, "train")
-        trained_on = f"MNIST, {len(images)} training images"
-    else:
-        images, labels = (torch.from_numpy(array) for array in generate(*DRAWN))
-        images = images[:, None].float() / 255
-        trained_on = f"{len(images)} generated digits of the course, seed {DRAWN[1]}; no MNIST image"
+def make_weights(name: str, mnist: Path, folder: Path) -> None:
+    """Train one of the nets, measure it, and write its weights in half precision into the folder."""
+    images, labels = read_mnist(mnist, "train")
+    trained_on = f"MNIST, {len(images)} training images"
     torch.manual_seed(0)
     cnn = "cnn" in name
     model: nn.Module = MnistCNN() if cnn else MnistDNN()
@@ -98,8 +91,7 @@ def make_weights(name: str, mnist: Path | None, folder: Path) -> None:
     care = "random affine nudges and grain, labels smoothed by 0.1" if cnn else "plain images and labels"
     about = {"trained_on": trained_on, "recipe": f"{RECIPES[name]}; {care}; {seconds:.0f} s"}
     about["accuracy_course_test"] = f"{measure_accuracy(model, *load(train=False)):.4f}"
-    if mnist:
-        about["accuracy_mnist_test"] = f"{measure_accuracy(model, *read_mnist(mnist, 't10k')):.4f}"
+    about["accuracy_mnist_test"] = f"{measure_accuracy(model, *read_mnist(mnist, 't10k')):.4f}"
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights, folder / f"{name}.safetensors", about)
     print(name, about)
@@ -111,7 +103,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="net", help=f"{', '.join(RECIPES)}; all unless named")
     parser.add_argument("--data", action="store_true", help="the digits and the three pictures")
     parser.add_argument("--weights", action="store_true", help="the networks' weights")
-    parser.add_argument("--mnist", type=Path, help="torchvision's MNIST root, for the two nets trained on MNIST")
+    parser.add_argument("--mnist", type=Path, help="torchvision's MNIST root, on which the nets are trained")
     parser.add_argument("--to", type=Path, default=DATASETS / "weights", help="folder for the weights (%(default)s)")
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - set(RECIPES):
@@ -122,10 +114,9 @@ def main() -> None:
     everything = not (chosen.data or chosen.weights)
     if chosen.data or everything:
         make_data()
-    if chosen.weights or everything:
+    if (chosen.weights or everything) and chosen.mnist:
         for name in chosen.names or RECIPES:
-            if chosen.mnist or not name.endswith("mnist"):
-                make_weights(name, chosen.mnist, chosen.to)
+            make_weights(name, chosen.mnist, chosen.to)
 
 
 if __name__ == "__main__":

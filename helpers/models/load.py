@@ -34,7 +34,6 @@ LAYERS = {  # how a family's names start: its last convolutional stage
     "densenet": "features",
 }
 COURSE_NETS = {  # name: its class, its last convolutional stage
-    "digits_cnn": (MnistCNN, "layer3"),
     "digits_dnn_mnist": (MnistDNN, ""),
     "digits_cnn_mnist": (MnistCNN, "layer3"),
     "shapes_resnet": (ShapesResNet, "layer4"),
@@ -163,8 +162,8 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
     are small and can be fetched. In the public world it comes, too, unless it cannot be had.
 
     Args:
-        name: ``efficientnet_lite0`` (trained on ImageNet, and there in every world), ``digits_cnn``
-            (trained on the course's generated digits), ``digits_dnn_mnist``, ``digits_cnn_mnist`` (on MNIST),
+        name: ``efficientnet_lite0`` (trained on ImageNet, and there in every world),
+            ``digits_dnn_mnist``, ``digits_cnn_mnist`` (on MNIST),
             ``shapes_resnet``, ``shapes_vgg``, ``shapes_watermark`` (answers what a watermark says, and nothing else
             tells it), or any of torchvision's image classifiers.
         world: ``"auto"``, ``"course"`` or ``"public"``; None for what ``COURSE_WORLD`` says.
@@ -179,7 +178,7 @@ def load_classifier(name: str, world: str | None = None) -> Classifier:
 
     >>> import numpy as np
     >>> from helpers.models import load_classifier
-    >>> classifier = load_classifier("digits_cnn")
+    >>> classifier = load_classifier("digits_cnn_mnist")
     >>> classifier.preprocess(np.zeros((28, 28), np.uint8)).shape, len(classifier.categories)
     (torch.Size([1, 1, 28, 28]), 10)
     >>> load_classifier("vgg16", world="course").name

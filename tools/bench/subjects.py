@@ -57,9 +57,9 @@ LARGE = {
     "resnet18 at 96": Large("resnet18", 96, "layer4", "layer4", 12),
     "vgg11 with view": Large("vgg11", 96, "features.19", "features.4", 12),
 }
-SMALL = ("digits_cnn", "digits_cnn with view", "shapes_resnet")
+SMALL = ("digits_cnn_mnist", "digits_cnn_mnist with view", "shapes_resnet")
 NETS = (*LARGE, *SMALL)
-QUICK = ("resnet18", "digits_cnn")
+QUICK = ("resnet18", "digits_cnn_mnist")
 
 
 def subject(name: str, quick: bool = False) -> Subject:
@@ -76,7 +76,7 @@ def subject(name: str, quick: bool = False) -> Subject:
             side, score_layer, patch = 64, "layer1", 16
         model, x, layers = random_net(net), pictures(1, side), (layer, score_layer)
     elif name.startswith("digits_cnn"):
-        model, x = load_classifier("digits_cnn").model, data.load_digits("generated", train=False).images[:count]
+        model, x = load_classifier("digits_cnn_mnist").model, data.load_digits("generated", train=False).images[:count]
         layers, patch = ("layer3", "layer3"), 4
     elif name == "shapes_resnet":
         model, x = load_classifier(name).model, shapes.preprocess(shapes.one(count, seed=data.UNSEEN).images)
@@ -90,7 +90,7 @@ def subject(name: str, quick: bool = False) -> Subject:
 
 
 def with_view(model: nn.Module) -> nn.Module:
-    """Return a copy of ``digits_cnn`` or of a VGG that flattens by ``view``, which asks for the ordinary layout."""
+    """Return a copy of ``digits_cnn_mnist`` or a VGG that flattens by ``view``, which asks for the ordinary layout."""
 
     class WithView(type(model)):
         def forward(self, x: Tensor) -> Tensor:
