@@ -1,31 +1,9 @@
-"""The checker of lesson *gradient_free_cams* accepts the folded solution, names known mistakes and waits."""
+"""The checkers of lesson *gradient_free_cams* accept the folded solutions, name known mistakes and wait."""
 
 import torch
 
 from answers import answer_tests
 from helpers.checks import gradient_free_cams
-
-
-def in_place(pictures):
-    pictures[:] = pictures.flip(2, 3)
-    return pictures
-
-
-RIGHT = {
-    "two quarters": lambda pictures: pictures.rot90(2, (2, 3)),
-    "numpy": lambda pictures: pictures.numpy()[:, :, ::-1, ::-1].copy(),
-}
-WRONG = {
-    "nothing has changed": lambda pictures: pictures,
-    "left for right": lambda pictures: pictures.flip(3),
-    "upside down": lambda pictures: pictures.flip(2),
-    "a quarter of a turn": lambda pictures: pictures.rot90(1, (2, 3)),
-    "changed places": lambda pictures: pictures.transpose(2, 3),
-    "the colours": lambda pictures: pictures.flip(1, 2, 3),
-    "the batch": lambda pictures: pictures.flip(0, 2, 3),
-    "you were given have changed": in_place,
-    "off by": lambda pictures: torch.zeros_like(pictures),
-}
 
 
 def logits_without(head, maps):
@@ -125,17 +103,119 @@ RIGHT_WEIGHTS = {
     "numpy": lambda *question: weights(*question).numpy(),
 }
 
+
+
+def gradient_times_map(head, maps, target):
+    leaf = maps.clone().requires_grad_()
+    chosen(head(leaf), target).sum().backward()
+    return (leaf.grad * maps).sum((2, 3))
+
+
+WRONG_WEIGHTS |= {
+    "negative weights to zero": lambda *question: weights(*question).relu(),
+    "absolute values": lambda *question: weights(*question).abs(),
+    "gradient's prediction": lambda head, maps, target: (
+        gradient_times_map(head, maps, target) / chosen(head(maps), target)[:, None]
+    ),
+    "divide by the score": gradient_times_map,
+    "add up to one": lambda *question: weights(*question) / weights(*question).sum(1, keepdim=True),
+    "largest weight": lambda *question: weights(*question) / weights(*question).abs().amax(1, keepdim=True),
+}
+
+
+def iterated(maps, steps, scaled=True):
+    found = []
+    for rows in maps.flatten(2):
+        v = torch.ones(len(rows))
+        for _ in range(steps):
+            v = rows @ (rows.T @ v)
+            if scaled:
+                v = v / v.norm()
+        found.append((v @ rows).view(maps.shape[2:]))
+    return torch.stack(found)
+
+
+def by_gram_matrix(maps, steps):
+    rows = maps.flatten(2)
+    gram = rows @ rows.mT
+    v = torch.ones(*rows.shape[:2], 1)
+    for _ in range(steps):
+        v = gram @ v
+        v = v / v.norm(dim=1, keepdim=True)
+    return (v.mT @ rows).view(len(maps), *maps.shape[2:])
+
+
+def limit(maps, steps):
+    return iterated(maps, 100)
+
+
+def whole_batch(maps, steps):
+    rows = maps.flatten(2)
+    v = torch.ones(*rows.shape[:2], 1)
+    for _ in range(steps):
+        v = rows @ (rows.mT @ v)
+        v = v / v.norm()
+    return (v.mT @ rows).view(len(maps), *maps.shape[2:])
+
+
+def one_vector(maps, steps):
+    rows = maps.transpose(0, 1).flatten(1)
+    v = torch.ones(len(rows))
+    for _ in range(steps):
+        v = rows @ (rows.T @ v)
+        v = v / v.norm()
+    return torch.einsum("k,nkij->nij", v, maps)
+
+
+def vectors(maps, steps):
+    rows = maps.flatten(2)
+    v = torch.ones(*rows.shape[:2], 1)
+    for _ in range(steps):
+        v = rows @ (rows.mT @ v)
+        v = v / v.norm(dim=1, keepdim=True)
+    return v[..., 0]
+
+
+def squaring(maps, steps):
+    answer = iterated(maps, steps)
+    maps.square_()
+    return answer
+
+
+RIGHT_ITERATION = {
+    "one by one": iterated,
+    "Gram matrix": by_gram_matrix,
+    "numpy": lambda maps, steps: iterated(maps, steps).numpy(),
+}
+WRONG_ITERATION = {
+    "this is the limit": limit,
+    "no step was taken": lambda maps, steps: maps.sum(1),
+    "one step more": lambda maps, steps: iterated(maps, steps + 1),
+    "one step less": lambda maps, steps: iterated(maps, steps - 1),
+    "divide v by its length": lambda maps, steps: iterated(maps, steps, scaled=False),
+    "centred version": lambda maps, steps: iterated(maps - maps.mean((2, 3), keepdim=True), steps),
+    "and not the map": lambda maps, steps: (
+        iterated(maps, steps) / iterated(maps, steps).flatten(1).norm(dim=1)[:, None, None]
+    ),
+    "you returned v": vectors,
+    "share one v": one_vector,
+    "averaged over the maps": lambda maps, steps: iterated(maps, steps) / maps.shape[1],
+    "sign is turned": lambda maps, steps: -iterated(maps, steps),
+    "over the whole batch": whole_batch,
+    "ignores `steps`": lambda maps, steps: iterated(maps, 2),
+    "you were given have changed": squaring,
+}
+
 (
     test_the_folded_solution_is_right_and_a_blank_is_not_wrong,
     test_any_right_way_is_accepted,
     test_a_wrong_answer_gets_its_own_hint,
     test_strict_refuses_a_wrong_answer,
-) = answer_tests(gradient_free_cams, "gradient_free_cams", {"half_turn": (RIGHT, WRONG)})
-
-# Its exercise is not in the lesson yet, so that there is no folded solution to test
-(
-    _,
-    test_any_right_way_to_the_weights_is_accepted,
-    test_wrong_weights_get_their_own_hint,
-    test_strict_refuses_wrong_weights,
-) = answer_tests(gradient_free_cams, "gradient_free_cams", {"ablation_weights": (RIGHT_WEIGHTS, WRONG_WEIGHTS)})
+) = answer_tests(
+    gradient_free_cams,
+    "gradient_free_cams",
+    {
+        "ablation_weights": (RIGHT_WEIGHTS, WRONG_WEIGHTS),
+        "power_iteration": (RIGHT_ITERATION, WRONG_ITERATION),
+    },
+)

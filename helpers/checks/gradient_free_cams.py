@@ -1,33 +1,13 @@
-"""Checkers of lesson *gradient_free_cams*: pictures turned by half a turn, and the weights of Ablation-CAM."""
+"""Checkers of lesson *gradient_free_cams*: the weights of Ablation-CAM, and Eigen-CAM by power iteration."""
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, einsum, nn
 
 from helpers.checks.core import Wrong, ask, checker, name_the_mistake
 
 Head = Callable[[Tensor], Tensor]
-
-
-@checker
-def check_half_turn(function: Callable[[Tensor], Tensor]) -> str:
-    """Check ``function(pictures [N, C, H, W]) -> [N, C, H, W]`` on random pictures that are not square."""
-    pictures = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
-    mistakes = {
-        "nothing has changed.": pictures,
-        "this is mirrored, left for right; the rows stay where they were.": pictures.flip(3),
-        "this is upside down; the columns stay where they were.": pictures.flip(2),
-        "this is a quarter of a turn.": lambda: pictures.rot90(1, (2, 3)),
-        "rows and columns have changed places.": lambda: pictures.transpose(2, 3),
-        "the colours are turned, too; leave the channels in their order.": pictures.flip(1, 2, 3),
-        "the batch is turned, too; leave the pictures in their order.": pictures.flip(0, 2, 3),
-    }
-    given = pictures.clone()
-    name_the_mistake(ask(function, given), mistakes, pictures.flip(2, 3), what="the turned batch")
-    if not torch.equal(given, pictures):
-        raise Wrong("the values are right, but the pictures that you were given have changed; return new ones.")
-    return "half a turn, for pictures of any shape."
 
 
 def _head() -> nn.Sequential:
@@ -43,6 +23,14 @@ def _head() -> nn.Sequential:
 def _without(head: Head, maps: Tensor, keep: Tensor) -> Tensor:
     """Return the logits [K, N, classes] for maps multiplied by keep[k], [K, K], in turn."""
     return torch.stack([head(maps * row[:, None, None]) for row in keep])
+
+
+def _predicted(head: Head, maps: Tensor, target: Tensor) -> Tensor:
+    """Return gradient times map, summed over places, [N, K]: the loss of score that the gradient predicts."""
+    with torch.enable_grad():
+        leaf = maps.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(head(leaf).gather(1, target[:, None]).sum(), leaf)
+    return (gradient * maps).sum((2, 3))
 
 
 @checker
@@ -62,6 +50,16 @@ def check_ablation_weights(function: Callable[[Head, Tensor, Tensor], Tensor]) -
     shares, shares_after = whole.softmax(1)[rows, target, None], removed.softmax(2)[:, rows, target].T
     mistakes = {
         "you kept map k and removed the others; remove map k and keep the others.": weights(alone, target),
+        "you set negative weights to zero; keep them, since some maps speak against the class.": right.relu(),
+        "you took absolute values; keep the sign of each weight.": right.abs(),
+        "this is the gradient's prediction, the sum of gradient times map, divided by the score; remove each map and "
+        "run the head.": lambda: _predicted(head, maps, target) / before,
+        "you took the sum of gradient times map; remove each map, run the head, and divide by the score.": lambda: (
+            _predicted(head, maps, target)
+        ),
+        "the weights are scaled to add up to one; divide by the score instead.": right / right.sum(1, keepdim=True),
+        "you divided by the size of the largest weight; divide by the score.": right
+        / right.abs().amax(1, keepdim=True),
         "the sign is turned: a map whose removal lowers the score speaks for the class, and gets a plus.": -right,
         "you did not divide by the score; the weight is the share of it that is lost.": before - after,
         "you divided by the score without map k; divide by the whole score.": (before - after) / after,
@@ -86,3 +84,61 @@ def check_ablation_weights(function: Callable[[Head, Tensor, Tensor], Tensor]) -
     one = ask(function, head, maps[:1].clone(), target[:1])
     name_the_mistake(one, {}, right[:1], what="the weights of a batch of one picture")
     return f"{right.numel()} weights agree; {(right < 0).sum()} of them are negative, as some maps speak against."
+
+
+def _iterated(maps: Tensor, steps: int, *, centred: bool = False, unit: bool = True) -> tuple[Tensor, Tensor]:
+    """Return the vectors [N, K] of the power iteration and their maps [N, h, w]."""
+    rows = maps.flatten(2)
+    if centred:
+        rows = rows - rows.mean(2, keepdim=True)
+    v = torch.ones(rows.shape[:2]).to(rows)
+    for _ in range(steps):
+        v = einsum("nkp,np->nk", rows, einsum("nkp,nk->np", rows, v))
+        if unit:
+            v = v / v.norm(dim=1, keepdim=True)
+    return v, einsum("nkp,nk->np", rows, v).unflatten(1, maps.shape[2:])
+
+
+@checker
+def check_power_iteration(function: Callable[[Tensor, int], Tensor]) -> str:
+    """Check ``function(maps [N, K, h, w], steps) -> [N, h, w]`` on random maps, after 2, 1 and 0 steps."""
+    maps = torch.rand(3, 5, 3, 4, generator=torch.Generator().manual_seed(9)).square()
+    v, right = _iterated(maps, 2)
+    _, strengths, patterns = torch.linalg.svd(maps.flatten(2), full_matrices=False)
+    first = (strengths[:, :1] * patterns[:, 0]).abs().unflatten(1, (3, 4))
+    together = maps.transpose(0, 1).flatten(1)[None]  # one vector for the whole batch
+    shared = einsum("k,nkij->nij", _iterated(together[..., None], 2)[0][0], maps)
+    mistakes = {
+        "this is the limit, the first singular vector; return what you have after `steps` steps.": first,
+        "you returned the sum of all maps, so no step was taken.": maps.sum(1),
+        "you took one step more than `steps`.": _iterated(maps, 3)[1],
+        "you took one step less than `steps`.": _iterated(maps, 1)[1],
+        "you did not divide v by its length.": _iterated(maps, 2, unit=False)[1],
+        "you subtracted the mean of each map; this is the centred version.": _iterated(maps, 2, centred=True)[1],
+        "the map has length one; divide v by its length, and not the map.": right
+        / right.flatten(1).norm(dim=1)[:, None, None],
+        "you returned v, one number for each map; return the weighted sum of the maps.": v,
+        "all pictures share one v; each picture has its own.": shared,
+        "you averaged over the maps; add them up.": right / maps.shape[1],
+        "the sign is turned: start with ones, and all values stay positive.": -right,
+        "you divided by the length over the whole batch; each picture's v has its own.": lambda: _by_batch(maps, 2),
+    }
+    given = maps.clone()
+    name_the_mistake(ask(function, given, 2), mistakes, right, what="the maps after 2 steps")
+    if not torch.equal(given, maps):
+        raise Wrong("the values are right, but the maps that you were given have changed; make new tensors.")
+    for steps in (1, 0):
+        got, word = ask(function, maps.clone(), steps), "step" if steps == 1 else "steps"
+        ignored = {"your function ignores `steps`.": right}
+        name_the_mistake(got, ignored, _iterated(maps, steps)[1], what=f"the maps after {steps} {word}")
+    name_the_mistake(ask(function, maps[:1].clone(), 2), {}, right[:1], what="the map of a single picture")
+    return "the maps after 0, 1 and 2 steps agree, and none has a negative value."
+
+
+def _by_batch(maps: Tensor, steps: int) -> Tensor:
+    rows = maps.flatten(2)
+    v = torch.ones(rows.shape[:2]).to(rows)
+    for _ in range(steps):
+        v = einsum("nkp,np->nk", rows, einsum("nkp,nk->np", rows, v))
+        v = v / v.norm()
+    return einsum("nkp,nk->np", rows, v).unflatten(1, maps.shape[2:])
