@@ -104,7 +104,6 @@ RIGHT_WEIGHTS = {
 }
 
 
-
 def gradient_times_map(head, maps, target):
     leaf = maps.clone().requires_grad_()
     chosen(head(leaf), target).sum().backward()
