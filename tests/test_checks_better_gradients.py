@@ -52,8 +52,15 @@ WRONG_INTEGRALS = {
     "together the weights are more than one": lambda s, x, b, n: (
         (x - b) * walk(s, b, x - b, torch.linspace(0, 1, n + 1)) / n
     ),
+    "trapezoid rule": lambda s, x, b, n: (
+        (x - b) * (walk(s, b, x - b, torch.arange(1, n) / n) + (s(x) + s(b)) / 2) / n if n > 1 else (x - b) * s(x)
+    ),
+    "divide by steps - 1": lambda s, x, b, n: (x - b) * walk(s, b, x - b, middles(n)) / max(n - 1, 1),
+    "keeps its sign": lambda s, x, b, n: ((x - b) * walk(s, b, x - b, middles(n)) / n).abs(),
+    "values are cut off": lambda s, x, b, n: ((x - b) * walk(s, b, x - b, middles(n)) / n).relu(),
+    "`steps` is ignored": lambda s, x, b, n: in_one_batch(s, x, b, 12),
     "the pictures are mixed": lambda s, x, b, n: ((x - b) * walk(s, b, x - b, middles(n)) / n).sum(0, keepdim=True),
-    "1 step": lambda s, x, b, n: in_one_batch(s, x, b, 12) if n > 1 else s(x) * (x - b),
+    "1 step": lambda s, x, b, n: in_one_batch(s, x, b, n) if n > 1 else s(x) * (x - b),
     "wrote into x": overwriting,
 }
 
@@ -97,6 +104,10 @@ WRONG_MEANS = {
     "only one noisy copy": lambda s, x, level, e: s(x + level * reach(x) * e[0]),
     "without the picture": lambda s, x, level, e: slopes(s, 0 * x, level * reach(x), e).mean(0),
     "stays a slope": lambda s, x, level, e: x * slopes(s, x, level * reach(x), e).mean(0),
+    "divide by n - 1": lambda s, x, level, e: slopes(s, x, level * reach(x), e).sum(0) / (len(e) - 1),
+    "absolute value of the mean": lambda s, x, level, e: slopes(s, x, level * reach(x), e).mean(0).abs(),
+    "values are cut off": lambda s, x, level, e: slopes(s, x, level * reach(x), e).mean(0).relu(),
+    "noise of your own": lambda s, x, level, e: slopes(s, x, level * reach(x), torch.randn_like(e)).mean(0),
     "wrote into x or the noise": summed_in_place,
     "without noise": lambda s, x, level, e: slopes(s, x, (level or 1) * reach(x), e).mean(0),
 }

@@ -53,12 +53,13 @@ def test_gradient_x_input_is_captums(name):
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
 @pytest.mark.parametrize("baseline", [0.0, "a tensor"])
-def test_integrated_gradients_are_captums(name, baseline, same_layout):
+@pytest.mark.parametrize(("rule", "theirs"), [("gauss-legendre", "gausslegendre"), ("midpoint", "riemann_middle")])
+def test_integrated_gradients_are_captums(name, baseline, rule, theirs, same_layout):
     net, x = random_net(name), three()
     start = pictures(3, 96, seed=5) if baseline else 0.0
     library = captums("IntegratedGradients")(net)
-    expected = library.attribute(x, start, CLASSES, n_steps=FEW, method="gausslegendre")
-    got = attribution.integrated_gradients(net, x, CLASSES, baseline=start, steps=FEW)
+    expected = library.attribute(x, start, CLASSES, n_steps=FEW, method=theirs)
+    got = attribution.integrated_gradients(net, x, CLASSES, baseline=start, steps=FEW, rule=rule)
     assert_agree(got, expected)
 
 
@@ -130,6 +131,19 @@ def test_without_biases_integrated_gradients_are_gradient_x_input_and_sum_to_the
     product = attribution.gradient_x_input(net, x, 7)
     torch.testing.assert_close(product.sum((1, 2, 3)), net(x)[:, 7])
     torch.testing.assert_close(attribution.integrated_gradients(net, x, 7, steps=3), product)
+
+
+def test_the_points_of_the_midpoint_rule_are_the_middles_of_equal_parts():
+    net, x, seen = Tiny().double().eval(), pictures(1, 8).double(), []
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    attribution.integrated_gradients(net, x, 1, baseline=0.5, steps=4, rule="midpoint")
+    alphas = [((rows - 0.5) * (x - 0.5)).sum((1, 2, 3)) / (x - 0.5).square().sum() for rows in seen]
+    torch.testing.assert_close(torch.cat(alphas)[-4:], torch.tensor([0.125, 0.375, 0.625, 0.875]).double())
+
+
+def test_a_rule_that_does_not_exist():
+    with pytest.raises(ValueError, match="no rule 'simpson'.*'gauss-legendre' and 'midpoint'"):
+        attribution.integrated_gradients(Tiny(), pictures(2, 8), 0, rule="simpson")
 
 
 def test_values_that_equal_the_baseline_get_nothing():

@@ -168,6 +168,7 @@ def integrated_gradients(
     *,
     baseline: float | Tensor = 0.0,
     steps: int = 50,
+    rule: str = "gauss-legendre",
     chunk: int | None = None,
 ) -> Tensor:
     r"""Return integrated gradients (Sundararajan et al., 2017): how much each value adds between a baseline and x.
@@ -175,9 +176,11 @@ def integrated_gradients(
     .. math:: M = (x - x') \odot \int_0^1 \frac{\partial y_c}{\partial x}(x' + \alpha (x - x')) \, d\alpha
                 \approx (x - x') \odot \sum_k w_k \frac{\partial y_c}{\partial x}(x' + \alpha_k (x - x'))
 
-    with the points :math:`\alpha_k` and weights :math:`w_k` of Gauss-Legendre quadrature. The values of M
-    add up to ``y_c(x) - y_c(x')`` (completeness), up to an error that falls with more ``steps``: compare the two.
-    Where x equals the baseline the result is zero.
+    with the points :math:`\alpha_k` and weights :math:`w_k` of a rule: of Gauss and Legendre, or the middles of equal
+    parts, which all weigh the same. The slope of a network of ReLUs jumps along the line, so neither rule is the better
+    one for every network; the points of Gauss and Legendre crowd at both ends of the line. The values of M add up to
+    ``y_c(x) - y_c(x')`` (completeness), up to an error that falls with more ``steps``: compare the two. Where x equals
+    the baseline the result is zero.
 
     Args:
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
@@ -187,6 +190,7 @@ def integrated_gradients(
         baseline: x', where the line starts, in the units of ``x``: a number, a colour [C, 1, 1], a picture [C, H, W],
             or one for each. In normalised pictures 0 is the mean colour and not black.
         steps: points on the line; one forward and one backward pass for each.
+        rule: ``"gauss-legendre"`` or ``"midpoint"``.
         chunk: how many pictures go through the network at once, which bounds the memory; as many as are fast unless
             given.
 
@@ -196,7 +200,7 @@ def integrated_gradients(
     Raises:
         TypeError: the model is not a module, the pictures are not floats, or the target is of another kind.
         ValueError: pictures, target or output of the model that cannot be used; the message names the cure.
-            Also a baseline that equals a picture.
+            Also a baseline that equals a picture, and an unknown rule.
 
     Source:
         Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", 2017.
@@ -213,13 +217,14 @@ def integrated_gradients(
         True
     """
     check_count("steps", steps)
+    points = points_of(rule, steps)
     with explaining(model):
         x = check_pictures(x, model)
         start = baseline_like(baseline, x)
         check_baseline_differs(x, start)
         settled_target = settle_on_whole(model, x, target, chunk)
         way, total = x - start, torch.zeros_like(wide(x))
-        alpha, weight = (values.to(total).view(-1, *[1] * (x.dim() - 1)) for values in gauss_legendre(steps))
+        alpha, weight = (values.to(total).view(-1, *[1] * (x.dim() - 1)) for values in points)
         for rows in in_chunks(steps * len(x), chunk, "Integrated gradients", x):
             step, picture = (rows // len(x)).to(x.device), (rows % len(x)).to(x.device)
             between = (start[picture] + alpha[step] * way[picture]).to(x.dtype)
@@ -321,8 +326,16 @@ def check_baseline_differs(x: Tensor, start: Tensor) -> None:
 
 
 @cache
-def gauss_legendre(steps: int) -> tuple[Tensor, Tensor]:
-    """Return the points in [0, 1] and the weights, which sum to 1, of Gauss-Legendre quadrature, float64 [steps]."""
+def points_of(rule: str, steps: int) -> tuple[Tensor, Tensor]:
+    """Return the points in [0, 1] and the weights, which sum to 1, of a rule for integrals, float64 [steps] each.
+
+    Raises:
+        ValueError: an unknown rule.
+    """
+    if rule == "midpoint":
+        return (torch.arange(steps).double() + 0.5) / steps, torch.full((steps,), 1 / steps, dtype=torch.float64)
+    if rule != "gauss-legendre":
+        raise ValueError(f"There is no rule {rule!r}; there are 'gauss-legendre' and 'midpoint'.")
     nodes, weights = np.polynomial.legendre.leggauss(steps)  # on [-1, 1], weights that sum to 2
     return torch.from_numpy((nodes + 1) / 2), torch.from_numpy(weights / 2)
 

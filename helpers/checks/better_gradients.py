@@ -17,7 +17,11 @@ def check_integrated(function: Callable[[SlopeAt, Tensor, Tensor, int], Tensor])
     x, baseline = torch.randn(2, 3, 2, 4, 5, generator=random, dtype=torch.float64)
     slope_at, height = _landscape(random)
     way = x - baseline
-    steps = 12
+    steps, asked = 12, []
+
+    def counted(points: Tensor) -> Tensor:
+        asked[-1] += points.shape[:-3].numel()
+        return slope_at(points)
 
     def sum_at(points: Tensor) -> Tensor:
         return sum(slope_at(baseline + a * way) for a in points)
@@ -47,15 +51,27 @@ def check_integrated(function: Callable[[SlopeAt, Tensor, Tensor, int], Tensor])
         "you take steps + 1 points and divide by steps: together the weights are more than one.": way
         * sum_at(ends)
         / steps,
+        "this is the trapezoid rule: the ends count by half; take the middles of equal parts.": way
+        * (sum_at(ends[1:-1]) + (slope_at(baseline) + slope_at(x)) / 2)
+        / steps,
+        "you divide by steps - 1; there are as many points as steps.": expected * steps / (steps - 1),
+        "this is the absolute value; an attribution keeps its sign.": expected.abs(),
+        "the negative values are cut off; an attribution keeps its sign.": expected.relu(),
         "the pictures are mixed: add up over the points and not over the batch.": lambda: expected.sum(0, keepdim=True),
     }
     given = x.clone(), baseline.clone()
-    got = name_the_mistake(ask(function, slope_at, *given, steps), mistakes, expected, 2e-3, what="the map")
+    asked.append(0)
+    got = name_the_mistake(ask(function, counted, *given, steps), mistakes, expected, 5e-4, what="the map")
     if not (torch.equal(given[0], x) and torch.equal(given[1], baseline)):
         raise Wrong("the map is right, but your function wrote into x or the baseline; work on new tensors.")
-    name_the_mistake(
-        ask(function, slope_at, x, baseline, 1), {}, way * slope_at(baseline + way / 2), 0.1, what="1 step"
-    )
+    one_step = way * slope_at(baseline + way / 2)
+    for fewer in (1, 5):
+        asked.append(0)
+        few = ask(function, counted, x.clone(), baseline.clone(), fewer)
+        if asked[-1] == asked[0]:
+            raise Wrong(f"your function takes as many points for {fewer} steps as for {steps}: `steps` is ignored.")
+        if fewer == 1:
+            name_the_mistake(few, {}, one_step, 1e-3, what="the map with 1 step")
     gap = (got.sum((1, 2, 3)) - (height(x) - height(baseline))).abs().max().item()
     return f"complete: with {steps} steps the sum misses the rise of the score by {gap:.0e}."
 
@@ -94,6 +110,9 @@ def check_smoothed(function: Callable[[SlopeAt, Tensor, float, Tensor], Tensor])
             level * x.std((1, 2, 3), keepdim=True)
         ).mean(0),
         "these are sums over the copies; take their mean.": lambda: right.sum(0),
+        "you divide by n - 1; a mean divides by the number of copies.": lambda: right.sum(0) / (len(noise) - 1),
+        "this is the absolute value of the mean; SmoothGrad keeps the sign.": lambda: right.mean(0).abs(),
+        "the negative values are cut off; SmoothGrad keeps the sign.": lambda: right.mean(0).relu(),
         "the absolute value came before the mean, so opposite slopes no longer cancel; keep the sign.": lambda: (
             right.abs().mean(0)
         ),
@@ -113,12 +132,18 @@ def check_smoothed(function: Callable[[SlopeAt, Tensor, float, Tensor], Tensor])
     }
     given = x.clone(), noise.clone()
     got = ask(function, slope_at, given[0], level, given[1])
+    if not torch.equal(_as(got), _as(ask(function, slope_at, x.clone(), level, noise.clone()))):
+        raise Wrong("two calls with the same noise give two maps: do not draw noise of your own, use the one given.")
     name_the_mistake(got, mistakes, right.mean(0), what="the map")
     if not (torch.equal(given[0], x) and torch.equal(given[1], noise)):
         raise Wrong("the map is right, but your function wrote into x or the noise; work on new tensors.")
     still = ask(function, slope_at, x.clone(), 0.0, noise.clone())
     name_the_mistake(still, {}, slope_at(x), what="the map without noise")
     return f"the mean slope of {len(noise)} noisy copies, each picture with noise of its own strength."
+
+
+def _as(map_: object) -> Tensor:
+    return torch.as_tensor(map_).detach()
 
 
 def _landscape(random: torch.Generator) -> tuple[SlopeAt, Callable[[Tensor], Tensor]]:
