@@ -15,8 +15,7 @@ from helpers.attribution._common import (
     explaining,
     run,
     score,
-    scores_of,
-    settle_on_whole,
+    settle,
     wide,
 )
 from helpers.attribution.gradients import check_alive, slopes
@@ -86,15 +85,15 @@ def deep_lift(model: nn.Module, x: Tensor, target: Target = None, *, baseline: f
         x = check_pictures(x, model)
         plain = baseline_like(baseline, x)
         check_baseline_differs(x, plain)
-        settled_target = settle_on_whole(model, x, target, None)
+        one_for_all = not callable(target) and bool((plain == plain[:1]).all())
         with torch.no_grad(), _Remember() as remember:
-            if not callable(settled_target) and bool((plain == plain[:1]).all()):  # one pass serves all pictures
-                at_baseline = score(run(model, plain[:1]).expand(len(x), -1), settled_target)
-            else:
-                at_baseline = scores_of(model, plain, settled_target)
+            before = run(model, plain[:1] if one_for_all else plain, target)
         z = x.requires_grad_()
         with _Rescale(model, remember.seen):
-            at_picture = scores_of(model, z, settled_target)
+            output = run(model, z, target)
+        settled_target = settle(output, target)
+        at_picture = score(output, settled_target, len(x))
+        at_baseline = score(before.expand(len(x), -1) if one_for_all else before, settled_target, len(x))
         multipliers = slopes(model, at_picture.sum(), z)
         parts = (wide(x.detach()) - wide(plain)) * check_alive(wide(multipliers))
         _check_sum(model, parts, at_picture.detach(), at_baseline)
@@ -147,15 +146,30 @@ def _activation(func: Callable, z: Tensor, before: Tensor, args: tuple, kwargs: 
     rest, kwargs = args[1:], {key: value for key, value in kwargs.items() if key != "input"}
     with torch.no_grad():
         # On copies, which a function that works in place may change
-        after, after_before = (wide(func(value.detach().clone(), *rest, **kwargs)) for value in (z, before))
+        after, after_before = (func(value.detach().clone(), *rest, **kwargs) for value in (z, before))
         way = wide(z.detach()) - wide(before)
-        quotient = (after - after_before) / way
-        if (flat := way.abs() <= _SMALL * way.abs().amax()).any():
+        quotient = (wide(after) - wide(after_before)).div_(way)
+        size = way.abs_()
+        if (flat := size <= _SMALL * size.amax()).any():
             quotient = torch.where(flat, _slope(func, z, rest, kwargs), quotient)
-    # The second term is zero, but has a gradient. What it keeps for the backward pass has a shape of its own [1, ...]:
-    # so a torch.utils.checkpoint, which runs the activation again and without the rule, notices that and stops
-    result = after.to(z.dtype) + (quotient.to(z.dtype)[None] * (z - z.detach())[None])[0]
+    result = _PassBack.apply(z, after, quotient.to(z.dtype))
     return z.copy_(result) if in_place else result
+
+
+class _PassBack(autograd.Function):
+    """Forward: the value given. Backward: the gradient times the quotient given."""
+
+    @staticmethod
+    def forward(ctx, z: Tensor, value: Tensor, quotient: Tensor) -> Tensor:
+        # With a shape of its own [1, ...]: so a torch.utils.checkpoint, which runs the activation again and without the
+        # rule, notices that it kept another tensor, and stops
+        ctx.save_for_backward(quotient[None])
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, g: Tensor) -> tuple[Tensor, None, None]:
+        (quotient,) = ctx.saved_tensors
+        return g * quotient[0], None, None
 
 
 def _slope(func: Callable, z: Tensor, rest: tuple, kwargs: dict) -> Tensor:

@@ -41,16 +41,10 @@ def at_best(build: Callable[[Subject, int], Peer], s: Subject) -> Peer:
 
 
 def same_sum(s: Subject) -> Callable[[Tensor, Tensor], None]:
-    """Return what raises AssertionError unless the segments' values have the same sum and nearly the same order."""
+    """Return what raises AssertionError unless the segments' values have the same sum, however they were drawn."""
     segments = squares(s)
     share = 1 / segments.flatten().bincount()[segments]
-
-    def check(ours: Tensor, theirs: Tensor) -> None:
-        close((ours * share).sum((1, 2)), (theirs.detach() * share).sum((1, 2)))
-        both = torch.corrcoef(torch.stack([ours.flatten(), theirs.detach().flatten()]))[0, 1]
-        assert both > 0.5, f"their correlation is {both:.2f}"
-
-    return check
+    return lambda ours, theirs: close((ours * share).sum((1, 2)), (theirs.detach() * share).sum((1, 2)))
 
 
 def captum_lime(s: Subject, at_once: int) -> Peer:
