@@ -105,6 +105,8 @@ KEYS = {  # lesson -> patterns, each of which its text or its code holds
         r"deconvnet",
         r"pytorch_grad_cam|grad-cam",
     ],
+    "lime_and_shap": [r"LIME", r"KernelSHAP", r"Shapley", r"superpixel", r"\bslic\b|SLIC", r"baseline"],
+    "gradient_free_cams": [r"Score-CAM", r"Ablation-CAM", r"Eigen-CAM", r"FullGrad", r"uncentred", r"align_corners"],
     "relevance": [r"\bLRP\b", r"VGG", r"epsilon|ε", r"depth"],
     "feature_visualisation": [
         r"\bL1\b|l1=",
@@ -157,7 +159,9 @@ LIBRARIES = {
     "grad_cam": "pytorch_grad_cam|grad-cam|captum",
     "occlusion": "captum",
     "better_gradients": "captum",
+    "lime_and_shap": "captum.*shap|shap.*captum|import shap",
     "cam_family": "pytorch_grad_cam|grad-cam",
+    "gradient_free_cams": "pytorch_grad_cam|grad-cam",
     "relevance": "zennit",
     "feature_visualisation": "FlashTorch",
 }
