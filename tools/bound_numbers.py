@@ -153,7 +153,7 @@ def _text_is_true(claims):
     wrong = []
     for said, expression, within in claims:
         found = float(eval(expression, globals()))
-        if not abs(found - said) <= within * (1 + 1e-9):
+        if not abs(found - said) <= within + 1e-6 * max(1, abs(said)):
             wrong.append(f"the text says {{said:g}}, this run gives {{found:.4g}} for {{expression}} (± {{within:g}})")
     assert not wrong, "; ".join(wrong)
 try:
