@@ -215,7 +215,9 @@ def place(deck: list[Slide], title: str, block: str, folder: Path) -> None:
         text, rest = cut(block, 620)
         deck.append(Slide("Your turn", [text], notes=[rest] * bool(rest), closed=True))
     elif "$$" in block:
-        if last.closed or len(last.shown) > 3 or sum("$$" in one for one in last.shown) > 1:
+        formulas = sum("$$" in one for one in last.shown)
+        words = sum(len(one) for one in last.shown if "$$" not in one)
+        if last.closed or len(last.shown) > 3 or formulas > 1 or formulas and words > ROOM:
             deck.append(Slide(title))
         deck[-1].shown.append(block)
         deck[-1].room = min(deck[-1].room, 150)
