@@ -26,6 +26,7 @@ A network without any convolution takes pictures. A single picture [C, H, W] has
 the two apart by the network, :func:`pixel_map` and :func:`upsample` cannot.
 """
 
+from helpers.attribution.attention import attention_relevance, attention_rollout
 from helpers.attribution.cams import (
     cam,
     grad_cam,
@@ -49,6 +50,8 @@ from helpers.attribution.surrogates import kernel_shap, lime, shapley_values, su
 
 __all__ = [
     "ablation_cam",
+    "attention_relevance",
+    "attention_rollout",
     "cam",
     "deconvnet",
     "deep_lift",

@@ -96,7 +96,7 @@ def _guess(module: nn.Module, output: Tensor, x: Tensor) -> AsMaps:
             "as_maps=channels_last_as_maps, from helpers.hooks, or as_maps=lambda output: output if they are not."
         )
     if len(output) == len(x) and output.dim() == 3 and due is not TEXT:
-        grids = _grids(shape[1], x)
+        grids = square_grids(shape[1], x)
         if len(grids) == 1 and (channels_last or type(last).__name__ in _TOKEN_NAMES):
             return tokens_as_maps(*grids[0])
         grid, skip = grids[0] if len(grids) == 1 else ("(h, w)", "...")
@@ -136,7 +136,7 @@ def _fits(sides: list[int], x: Tensor) -> bool:
     return low < high
 
 
-def _grids(tokens: int, x: Tensor) -> list[tuple[tuple[int, int], int]]:
+def square_grids(tokens: int, x: Tensor) -> list[tuple[tuple[int, int], int]]:
     """Return the grids ((h, w), skip) of square patches that give so many tokens, with a class token and without."""
     H, W = x.shape[2:]
     found = {((H // p, W // p), skip) for p in range(1, min(H, W) + 1) for skip in (0, 1)}

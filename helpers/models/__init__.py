@@ -3,6 +3,7 @@
 from helpers.models.efficientnet_lite0 import EfficientNetLite0
 from helpers.models.load import Classifier, load_classifier, load_scenes
 from helpers.models.networks import MnistCNN, MnistDNN, ShapesResNet, ShapesScenes, ShapesVGG
+from helpers.models.vision_transformer import ShapesViT
 
 __all__ = [
     "Classifier",
@@ -12,6 +13,7 @@ __all__ = [
     "ShapesResNet",
     "ShapesScenes",
     "ShapesVGG",
+    "ShapesViT",
     "load_classifier",
     "load_scenes",
 ]
