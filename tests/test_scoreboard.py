@@ -28,6 +28,7 @@ from tools.scoreboard.scoreboard import scoreboard
 
 NOT_YET_SCORED = {  # the shipped scores are older than these
     *("deep_lift", "extremal_perturbation", "gradient_shap", "kernel_shap", "lime", "shapley_values", "superpixels"),
+    *("attention_relevance", "attention_rollout"),  # these are for transformers alone
 }
 TOOLS = {"full_gradients", "gradient_cams", "occluded_logits", "pixel_map", "upsample"}  # no methods
 DEAR = ("occlusion", "rise", "smooth_grad", "var_grad", "integrated_gradients")
