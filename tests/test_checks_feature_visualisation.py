@@ -142,11 +142,26 @@ def overwritten(x):
     return share(fine)(x)
 
 
-RIGHT_SHARES = {"one formula": share(fine), "numpy": in_numpy, "the mean set to zero": zeroed}
+def in_a_loop(x):
+    return torch.stack([share(fine)(one[None])[0] for one in x]).tolist()
+
+
+def without_root(x):
+    return share(lambda d, r: d**2 + r**2 > 0.0625)(x)
+
+
+RIGHT_SHARES = {
+    "one formula": share(fine),
+    "numpy": in_numpy,
+    "the mean set to zero": zeroed,
+    "one by one, a list": in_a_loop,
+    "without a root": without_root,
+}
 WRONG_SHARES = {
     "mean of each colour counts": share(fine, lambda x: spectrum(x, keep_mean=True)),
     "you add up amplitudes": share(fine, lambda x: spectrum(x, 1)),
     "share of coarse detail": share(lambda d, r: ~fine(d, r)),
+    "use > and not >=": share(lambda d, r: length(d, r) >= 0.25),
     "only waves up and down": share(lambda d, r: d.abs() > 0.25),
     "only waves left and right": share(lambda d, r: r.abs() > 0.25),
     "not as the larger of them": share(lambda d, r: torch.maximum(d.abs(), r.abs()) > 0.25),

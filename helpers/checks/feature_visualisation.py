@@ -79,10 +79,10 @@ def check_ascend(function: Callable[[Score, Tensor, int, float], Tensor]) -> str
 def check_fine_share(function: Callable[[Tensor], Tensor]) -> str:
     """Check ``function(x [N, C, H, W]) -> [N]`` on pictures with fine and coarse detail in unlike colours."""
     random = torch.Generator().manual_seed(12)
-    x = torch.randn(3, 2, 14, 10, generator=random, dtype=torch.float64)
+    x = torch.randn(3, 2, 12, 10, generator=random, dtype=torch.float64)  # 3 / 12 is a quarter exactly
     x += 2 * torch.linspace(0, 6, 10, dtype=torch.float64).sin() * torch.tensor([[1.0], [0.2]]).view(1, 2, 1, 1) + 0.5
     x *= torch.tensor([1.0, 0.3, 2.0]).view(3, 1, 1, 1)
-    x[1] += 2 * torch.linspace(0, 5, 14, dtype=torch.float64).cos()[:, None]
+    x[1] += 2 * torch.linspace(0, 5, 12, dtype=torch.float64).cos()[:, None]
     down, right = (torch.fft.fftfreq(side, dtype=torch.float64) for side in x.shape[2:])
     down = down[:, None]
     fine = (down**2 + right**2).sqrt() > 0.25
@@ -98,7 +98,7 @@ def check_fine_share(function: Callable[[Tensor], Tensor]) -> str:
         half = torch.fft.rfft2(x - x.mean((2, 3), keepdim=True)).abs() ** 2
         return share((down**2 + torch.fft.rfftfreq(10, dtype=torch.float64) ** 2).sqrt() > 0.25, half)
 
-    positive = (torch.arange(14)[:, None] / 14) ** 2 + (torch.arange(10) / 10) ** 2
+    positive = (torch.arange(12)[:, None] / 12) ** 2 + (torch.arange(10) / 10) ** 2
     separate = (spectrum(x) * fine).sum((2, 3)) / spectrum(x).sum((2, 3))
     mistakes = {
         "the mean of each colour counts as detail; take it away first.": lambda: share(
@@ -106,6 +106,7 @@ def check_fine_share(function: Callable[[Tensor], Tensor]) -> str:
         ),
         "you add up amplitudes; variance is the square of them.": lambda: share(fine, spectrum(x, 1)),
         "this is the share of coarse detail.": lambda: share(~fine),
+        "a wave of exactly 0.25 is not above it: use > and not >=.": lambda: share((down**2 + right**2).sqrt() >= 0.25),
         "only waves up and down are judged; take both directions.": lambda: share(
             (down.abs() > 0.25) | (0 * right > 1)
         ),
