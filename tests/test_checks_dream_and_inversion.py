@@ -49,6 +49,9 @@ WRONG_VARIATIONS = {
     "this is half of it": lambda x: torch.stack(differences(x)).square().mean((0, 2, 3, 4)),
     "wherever it exists; take only": lambda x: x.diff(dim=2).square().mean(ALL) + x.diff(dim=3).square().mean(ALL),
     "no neighbours": lambda x: ((x.roll(-1, 2) - x).square() + (x.roll(-1, 3) - x).square()).mean(ALL),
+    "above and on the left": lambda x: synthesis.total_variation(x.flip(2, 3)),
+    "colours are added up": lambda x: sum(d.square() for d in differences(x)).mean((2, 3)).sum(1),
+    "the sign is wrong": lambda x: -synthesis.total_variation(x),
     "pictures are mixed": lambda x: synthesis.total_variation(x).mean(),
     "one number for each colour": lambda x: sum(d.square() for d in differences(x)).mean((2, 3)),
     "wrote into x": overwriting,
@@ -79,6 +82,7 @@ RIGHT_SCORES = {
     "matrix product": lambda maps, guide: (maps.flatten(2).mT @ guide).amax(2).mean(1),
     "convolution": lambda maps, guide: F.conv2d(maps, guide.T[:, :, None, None]).amax(1).mean((1, 2)),
     "one by one": lambda maps, guide: torch.stack([(one.flatten(1).T @ guide).max(1)[0].mean() for one in maps]),
+    "in single precision": lambda maps, guide: products(maps.float(), guide.float()).amax(3).mean((1, 2)),
 }
 WRONG_SCORES = {
     "the mean over the guide's codes": lambda maps, guide: products(maps, guide).mean(ALL),
@@ -95,10 +99,14 @@ WRONG_SCORES = {
     "came before the choice": lambda maps, guide: (maps.mean((2, 3)) @ guide).amax(1),
     "mixes them with the places": lambda maps, guide: (maps.reshape(len(maps), -1, len(guide)) @ guide).amax(2).mean(1),
     "divided by the number of channels": lambda maps, guide: products(maps, guide).amax(3).mean((1, 2)) / len(guide),
+    "squared the products": lambda maps, guide: products(maps, guide).square().amax(3).mean((1, 2)),
+    "the sign is wrong": lambda maps, guide: -products(maps, guide).amax(3).mean((1, 2)),
+    "leave out the ReLU": lambda maps, guide: products(maps, guide).relu().amax(3).mean((1, 2)),
+    "take absolute values": lambda maps, guide: products(maps, guide).abs().amax(3).mean((1, 2)),
     "pictures are mixed": lambda maps, guide: products(maps, guide).amax(3).mean(),
     "wrote into the maps": writing,
-    "maps with both signs": lambda maps, guide: products(maps.relu(), guide.relu()).amax(3).mean((1, 2)),
-    "has no slope": lambda maps, guide: products(maps.detach(), guide).amax(3).mean((1, 2)),
+    "maps with both signs": lambda maps, guide: products(maps.abs(), guide).amax(3).mean((1, 2)),
+    "has no gradient": lambda maps, guide: products(maps.detach(), guide).amax(3).mean((1, 2)),
     "leave out detach() and numpy": lambda maps, guide: products(maps, guide).amax(3).mean((1, 2)).detach().numpy(),
 }
 

@@ -192,28 +192,22 @@ def diverse(number: int, weight: float) -> Callable[[torch.Tensor], torch.Tensor
 
 
 def dream_and_inversion() -> None:
-    """Dreams of the cat and the coffee by five layers, and the cat rebuilt from five depths."""
-    reader = load_classifier("squeezenet1_0", "public")
-    model, (black, white) = reader.model, reader.bounds
-    cat, coffee = skimage.data.chelsea()[20:276, 100:356], skimage.data.coffee()[60:316, 220:476]
-    pictures = torch.from_numpy(np.stack([cat, coffee])).permute(0, 3, 1, 2) / 255
-    x = black + (white - black) * pictures
-    rows = [[picture] for picture in (*pictures, pictures[0])]
-    for layer in (3, 5, 8, 10, 12):
-        options = {"layer": f"features.{layer}", "bounds": reader.bounds}
-        dreamt = reader.unprocess(synthesis.deep_dream(model, x, **options))
-        recipe = {"space": "fourier", "steps": 200, "norm": 0.05, "variation": 30.0}
-        found = synthesis.invert(model, x[:1], **options, **recipe)
-        error, named = found.errors[-1, 0], model(found.images).argmax(1) == model(x[:1]).argmax(1)
-        print(f"{layer}: inversion error {error:.1%}, named like the cat: {named.item()}")
-        for row, picture in zip(rows, [*dreamt, reader.unprocess(found.images)[0]], strict=True):
-            row.append(picture)
-    heads = ["picture", *(f"features.{layer}" for layer in (3, 5, 8, 10, 12))]
-    names = ["dream", "dream", "inversion"]
+    """Dreams by the network that comes with the course: of the cat by four layers, of the coffee by four channels."""
+    reader = load_classifier("efficientnet_lite0")
+    black, white = reader.bounds
+    pictures = map(np.ascontiguousarray, (skimage.data.chelsea()[:, :450], skimage.data.coffee()[::2, ::2]))
+    cat, coffee = (black + (white - black) * torch.from_numpy(p).permute(2, 0, 1)[None] / 255 for p in pictures)
+    options = {"bounds": reader.bounds, "octaves": 3, "steps": 8, "rate": 0.02}
+    layers, channels = [f"features.{k}" for k in (2, 5, 8, 11)], [34, 6, 20, 90]
+    dreamt = [synthesis.deep_dream(reader.model, cat, layer=layer, **options) for layer in layers]
     save(
-        plotting.grid(sum(rows, []), columns=6, col_labels=heads, row_labels=names, width=11),
-        "dream_and_inversion_real_network",
+        plotting.grid(reader.unprocess(torch.cat(dreamt)), layers, columns=2, width=6.6),
+        "dream_and_inversion_layers",
     )
+    copies, objective = coffee.repeat(4, 1, 1, 1), synthesis.channel(channels)
+    dreamt = synthesis.deep_dream(reader.model, copies, objective, layer=layers[-1], **options)
+    titles = [f"channel {k}" for k in channels]
+    save(plotting.grid(reader.unprocess(dreamt), titles, columns=2, width=6.6), "dream_and_inversion_channels")
 
 
 LESSONS = {one.__name__: one for one in (look_inside, feature_visualisation, dream_and_inversion)}

@@ -51,6 +51,11 @@ def check_total_variation(function: Callable[[Tensor], Tensor]) -> str:
         "roll() brings the last row beside the first, which are no neighbours.": lambda: (
             (x.roll(-1, 2) - x).square() + (x.roll(-1, 3) - x).square()
         ).mean(pixels),
+        "you compare each pixel with those above and on the left; take those below and on the right.": lambda: (
+            below[..., 1:].square() + beside[:, :, 1:].square()
+        ).mean(pixels),
+        "the colours are added up; take the mean over them.": lambda: both.mean((2, 3)).sum(1),
+        "the sign is wrong: squares are positive.": lambda: -expected,
         "the pictures are mixed: there is one number for each picture, [N].": lambda: both.mean(),
         "there is one number for each colour; take the mean over the colours too.": lambda: both.mean((2, 3)),
     }
@@ -109,12 +114,20 @@ def check_guided(function: Callable[[Tensor, Tensor], Tensor]) -> str:
             (maps.reshape(3, 30, 4) @ guide).amax(2).mean(1)
         ),
         "the products are divided by the number of channels; an inner product is a sum over them.": expected / 4,
+        "you squared the products; take them as they are.": lambda: products.square().amax(3).mean((1, 2)),
+        "the sign is wrong: the dream shall raise the products.": lambda: -expected,
         "the pictures are mixed: there is one number for each picture, [N].": lambda: expected.mean(),
     }
     given = maps.clone(), guide.clone()
     name_the_mistake(ask(function, *given), mistakes, expected, what="the score")
     if not (torch.equal(given[0], maps) and torch.equal(given[1], guide)):
         raise Wrong("the score is right, but your function wrote into the maps or the guide; work on new tensors.")
+    below_zero = -products.amin(3).mean((1, 2))  # of the negative guide: every product is below zero
+    usual = {
+        "negative products count too: leave out the ReLU.": torch.zeros_like(expected),
+        "you take absolute values; a negative product is a bad match.": lambda: expected,
+    }
+    name_the_mistake(ask(function, maps.clone(), -guide), usual, below_zero, what="the score of negative products")
     signed = maps - 0.5
     right = torch.einsum("nkij,km->nijm", signed, guide - 1).amax(3).mean((1, 2))
     name_the_mistake(ask(function, signed.clone(), guide - 1), {}, right, what="the score of maps with both signs")
@@ -122,5 +135,5 @@ def check_guided(function: Callable[[Tensor, Tensor], Tensor]) -> str:
         asked = maps.clone().requires_grad_()
         scores = ask(function, asked, guide)
         if not isinstance(scores, Tensor) or not scores.requires_grad:
-            raise Wrong("the score is right, but has no slope: stay with torch, and leave out detach() and numpy().")
+            raise Wrong("the score is right, but has no gradient: stay with torch, and leave out detach() and numpy().")
     return f"{products[0, ..., 0].numel()} places of each picture choose among {guide.shape[1]} codes."
