@@ -123,6 +123,15 @@ KEYS = {  # lesson -> patterns, each of which its text or its code holds
         r"flamingo",
     ],
     "dream_and_inversion": [r"deep_dream|deep dream", r"octave", r"invert", r"total variation", r"alpha|α"],
+    "concepts": [
+        r"counterfactual",
+        r"TCAV",
+        r"[Hh]eld-out",
+        r"[Nn]ull concept",
+        r"NMF",
+        r"sparse autoencoder",
+        r"shuffled",
+    ],
     "transfer_learning": [
         r"ResNet.?34",
         r"\bcat",

@@ -25,6 +25,7 @@ ORDER = (
     "relevance",
     "feature_visualisation",
     "dream_and_inversion",
+    "concepts",
     "transfer_learning",
     "the_tanks",
     "can_you_trust_it",

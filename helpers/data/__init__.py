@@ -1,9 +1,9 @@
 """The data of both worlds, behind doors that look the same in each: digits, pictures, picture files, downloads.
 
 Real digits and photographs come with packages that are installed with the course (``real_digits``, ``photographs``).
-Below the doors lie the generators (``digits``, ``shapes``, ``planted_cues``, ``tanks``, ``reviews``), which draw
-pictures and write texts whose truth is known; what they paint with, in ``painters``; and what comes from elsewhere,
-in ``fetched``.
+Below the doors lie the generators (``digits``, ``shapes``, ``counterfactuals``, ``planted_cues``, ``tanks``,
+``reviews``), which draw pictures and write texts whose truth is known; what they paint with, in ``painters``; and what
+comes from elsewhere, in ``fetched``.
 """
 
 from dataclasses import dataclass

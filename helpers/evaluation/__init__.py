@@ -7,10 +7,22 @@ network keeps the rules of the attribution methods: the model is left as it was,
 unchanged picture, ``chunk`` bounds the memory, and a batch is its pictures one by one.
 
 :func:`explain` makes the maps of any method of the course by its name, :func:`score_maps` scores them where the truth
-is known, :func:`score_table` puts many methods into one table.
+is known, :func:`score_table` puts many methods into one table. :func:`concept_vectors`, :func:`tcav`, :func:`decompose`
+and :func:`dissect` look for concepts in feature maps.
 """
 
 from helpers.evaluation.baselines import absolute_input, centred_gaussian, mean_of_maps, random_maps, sobel
+from helpers.evaluation.concepts import (
+    ConceptVectors,
+    Decomposition,
+    Dissection,
+    Tcav,
+    concept_vectors,
+    decompose,
+    dissect,
+    null_p_value,
+    tcav,
+)
 from helpers.evaluation.disturbance import infidelity, noise, sensitivity_max, squares
 from helpers.evaluation.faithfulness import area, deletion, insertion
 from helpers.evaluation.grid_pointing import GridPointing, grid_pointing
@@ -22,15 +34,22 @@ from helpers.evaluation.scores import constant, hull, interval, mass_accuracy, p
 
 __all__ = [
     "BASELINES",
+    "ConceptVectors",
+    "Decomposition",
+    "Dissection",
     "GridPointing",
     "SCORE_NAMES",
     "LESS_IS_BETTER",
     "METHODS",
+    "Tcav",
     "absolute_input",
     "area",
     "centred_gaussian",
+    "concept_vectors",
     "constant",
+    "decompose",
     "deletion",
+    "dissect",
     "explain",
     "score_maps",
     "grid_pointing",
@@ -43,6 +62,7 @@ __all__ = [
     "mass_accuracy",
     "mean_of_maps",
     "noise",
+    "null_p_value",
     "pointing",
     "random_maps",
     "randomised",
@@ -52,4 +72,5 @@ __all__ = [
     "sobel",
     "squares",
     "summary",
+    "tcav",
 ]

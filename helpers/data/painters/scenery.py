@@ -10,6 +10,7 @@ SIDE = 128
 FINE = 4  # outlines are filled on a grid this much finer, then averaged: smooth edges, whatever the OpenCV
 Span = tuple[float, float]
 TWIG, SQUIGGLE, ARC, PEBBLE = range(4)
+CLOUDS, BANDS = 0, 3  # two of the six kinds of texture: soft spots, and crisp bands
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float32)
 
 
@@ -29,13 +30,17 @@ def clouds(rng: np.random.Generator, cells: int) -> np.ndarray:
     return cv2.resize(rng.random((cells, cells), np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
 
 
-def texture(rng: np.random.Generator, lab: np.ndarray) -> np.ndarray:
-    """Draw a surface [128, 128, 3] of one colour and a neighbour of it: clouds, bands, weave or grain."""
+def texture(rng: np.random.Generator, lab: np.ndarray, kind: int | None = None) -> np.ndarray:
+    """Draw a surface [128, 128, 3] of one colour and a neighbour of it: clouds, bands, weave or grain.
+
+    A ``kind`` that is given, such as ``CLOUDS`` or ``BANDS``, replaces the one that would be drawn.
+    """
     paler, lighter = rng.uniform(0.6, 1.1), rng.choice([-1, 1]) * rng.uniform(7, 20)
     other = lab * [1, paler, paler] + [lighter, *rng.normal(0, 6, 2)]
     angle, pace = rng.uniform(0, np.pi), rng.uniform(0.25, 0.9)
     bent = 2.5 * clouds(rng, 4)
-    kind = rng.integers(6)
+    drawn = rng.integers(6)
+    kind = drawn if kind is None else kind
     if kind in (2, 3, 4):
         wave = np.sin(pace * (COLUMNS * np.cos(angle) + ROWS * np.sin(angle)) + bent)
     if kind == 0:
@@ -53,8 +58,17 @@ def texture(rng: np.random.Generator, lab: np.ndarray) -> np.ndarray:
 
 def ground(rng: np.random.Generator) -> np.ndarray:
     """Draw a textured ground with twigs, squiggles, arcs and pebbles on it: like objects, but of no class."""
-    picture = texture(rng, colour(rng, (2, 28), (28, 86))) + 0.2 * (clouds(rng, 3) - 0.5)[..., None]
-    picture = (picture.clip(0, 1) * 255).astype(np.uint8)
+    return scribbled(rng, bare_ground(rng, colour(rng, (2, 28), (28, 86))))
+
+
+def bare_ground(rng: np.random.Generator, lab: np.ndarray) -> np.ndarray:
+    """Draw a textured ground of one colour, without anything on it, uint8 [128, 128, 3]."""
+    picture = texture(rng, lab) + 0.2 * (clouds(rng, 3) - 0.5)[..., None]
+    return (picture.clip(0, 1) * 255).astype(np.uint8)
+
+
+def scribbled(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+    """Draw twigs, squiggles, arcs and pebbles into a uint8 ground, in place, and return it as float32 in [0, 1]."""
     for _ in range(rng.poisson(7)):
         paint, start = (rgb(colour(rng, (4, 48), (20, 90))) * 255).tolist(), rng.uniform(0, SIDE, 2)
         kind = rng.integers(4)
@@ -90,16 +104,39 @@ def put(rng: np.random.Generator, picture: np.ndarray, outlines: list[np.ndarray
         outlines: closed lines [P, 2] in pixels (x, y); a second one is a hole.
         light: the direction in radians in which shadows fall.
     """
+    cover = smooth(filled(outlines))
+    mask = cover >= 0.5
+    surface = texture(rng, colour_unlike(rng, picture[mask]))
+    paint(rng, picture, cover, surface, light)
+    return mask
+
+
+def filled(outlines: list[np.ndarray]) -> np.ndarray:
+    """Return what closed lines [P, 2] in pixels enclose, 0 or 255 on the fine grid, uint8 [512, 512]."""
     fine = np.zeros((SIDE * FINE, SIDE * FINE), np.uint8)
     corners = [((line + 0.5) * FINE * 16 - 8).round().astype(np.int32) for line in outlines]
-    cv2.fillPoly(fine, corners, 255, cv2.LINE_8, 4)
-    cover = cv2.resize(fine, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    mask = cover >= 0.5
-    behind = cv2.cvtColor(picture[mask].mean(0)[None, None], cv2.COLOR_RGB2Lab)[0, 0]
+    return cv2.fillPoly(fine, corners, 255, cv2.LINE_8, 4)
+
+
+def smooth(fine: np.ndarray) -> np.ndarray:
+    """Return how much of each pixel a shape on the fine grid covers, float32 [128, 128] from 0 to 1."""
+    return cv2.resize(fine, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+
+
+def colour_unlike(rng: np.random.Generator, behind: np.ndarray) -> np.ndarray:
+    """Draw the Lab colour [3] of an object, one that differs clearly from the mean of RGB pixels [P, 3] behind it."""
+    behind = cv2.cvtColor(behind.mean(0)[None, None], cv2.COLOR_RGB2Lab)[0, 0]
     lab = colour(rng, (8, 58), (22, 90))
     while np.linalg.norm(lab - behind) < 32:
         lab = colour(rng, (8, 58), (22, 90))
-    surface = texture(rng, lab)
+    return lab
+
+
+def paint(rng: np.random.Generator, picture: np.ndarray, cover: np.ndarray, surface: np.ndarray, light: float) -> None:
+    """Paint a surface [128, 128, 3] into ``picture``, in place, as far as ``cover`` [128, 128] reaches.
+
+    Whether the object has a shadow, a rounded edge and a contour is drawn.
+    """
     fall = np.array([np.cos(light), np.sin(light)])
     shadow, edge, contour = rng.random(3) < (0.55, 0.5, 0.35)
     if shadow:
@@ -112,4 +149,3 @@ def put(rng: np.random.Generator, picture: np.ndarray, outlines: list[np.ndarray
     if contour:
         surface = surface * (1 - 0.7 * (1 - cv2.erode(cover, np.ones((3, 3), np.uint8)))[..., None])
     picture += cover[..., None] * (surface - picture)
-    return mask
