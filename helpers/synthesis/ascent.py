@@ -60,7 +60,7 @@ def maximise(
     .. math:: \max_x \; s(f(x)) - l_1 \, \mathrm{mean} |x| - l_2 \, \mathrm{mean} \, x^2 - v \, TV(x)
 
     where f gives what the layer gives and s is the objective. Erhan, Bengio, Courville and Vincent (2009); with
-    regularisers after Simonyan et al. (2014: l2), Yosinski et al. (2015: blur, clipping), Mahendran and Vedaldi (2015:
+    regularisers after Simonyan et al. (2014: l2), Yosinski et al. (2015: blur), Mahendran and Vedaldi (2015:
     total variation) and Olah et al. (2017: views, Fourier space). One Adam from the first step to the last; one forward
     and one backward pass a step for all pictures together, as far as the layer. A batch gives what its pictures give
     one by one.
