@@ -26,6 +26,7 @@ ORDER = (
     "feature_visualisation",
     "dream_and_inversion",
     "concepts",
+    "transformers",
     "transfer_learning",
     "the_tanks",
     "can_you_trust_it",
