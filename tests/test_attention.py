@@ -245,6 +245,8 @@ def test_the_course_s_transformer():
         logits = net(x)
     torch.testing.assert_close(record.activations.sum(-1), torch.ones(2, 4, 65))
     torch.testing.assert_close(net.head(net.tokens(x)[:, 0]), logits)
-    maps = attribution.grad_cam(net, x, 1, layer="blocks.3.norm1", as_maps=tokens_as_maps(), relu=False)
+    maps = attribution.grad_cam(net, x, 1, layer="blocks.2.norm1", as_maps=tokens_as_maps(), relu=False)
     assert maps.shape == (2, 8, 8) and maps.std() > 0
     assert sum(p.numel() for p in net.parameters()) < 400_000  # less than 1 MB in float16
+    with pytest.raises(ValueError, match="5 heads cannot share 64 numbers evenly"):
+        ShapesViT(heads=5)

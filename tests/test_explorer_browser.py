@@ -150,7 +150,7 @@ def test_a_reader_uses_the_explorer(lab, page, tmp_path):
     choose("method", "guided_grad_cam")
     wait_for(lambda: "guided_grad_cam took" in said(), "guided Grad-CAM")
     before = source()
-    upload(ROOT / "notebooks" / "figures" / "overview.png")
+    upload(ROOT / "notebooks" / "figures" / "overview.jpg")
     wait_for(lambda: "knows ten shapes on drawings" in said(), "the net of shapes takes no photograph")
     choose("network", "efficientnet_lite0")
     wait_for(lambda: source() != before, "the uploaded picture")

@@ -20,6 +20,7 @@ NETS = {
     "shapes_resnet": models.ShapesResNet,
     "shapes_vgg": models.ShapesVGG,
     "shapes_watermark": models.ShapesResNet,
+    "shapes_vit": models.ShapesViT,
 }
 
 
@@ -51,7 +52,7 @@ def test_course_nets(weights, name):
         shapes = []
         maps.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
         classifier.model(batch)
-        assert shapes == [(12, 128, 8, 8)]
+        assert shapes == [(12, 65, 64) if name == "shapes_vit" else (12, 128, 8, 8)]  # tokens, or maps
     assert all(isinstance(picture, Picture) and picture.image.dtype == np.uint8 for picture in found)
     assert sorted({picture.categories[0] for picture in found}) == list(range(10))
     assert [len(picture.masks) for picture in found] == [int("shapes" in name)] * 12

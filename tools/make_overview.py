@@ -13,7 +13,7 @@ SEED = 1  # of the mosaic
 
 
 def main() -> None:
-    """Write notebooks/figures/overview.png."""
+    """Write notebooks/figures/overview.jpg."""
     classifier = load_classifier("efficientnet_lite0")
     x = classifier.preprocess(photograph("astronaut"))
     ((answer, probability),) = classifier.top(x, 1)[0]
@@ -34,7 +34,7 @@ def main() -> None:
         signed=True,
         width=13,
     )
-    figure.savefig(ROOT / "notebooks" / "figures" / "overview.png", dpi=90)
+    figure.savefig(ROOT / "notebooks" / "figures" / "overview.jpg", dpi=90, pil_kwargs={"quality": 88})
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from helpers.data.shapes import CATEGORIES
 from helpers.data.shapes import preprocess as preprocess_shapes
 from helpers.models.efficientnet_lite0 import EfficientNetLite0, as_input, cut_out, load_imagenet_weights
 from helpers.models.networks import MnistCNN, MnistDNN, ShapesResNet, ShapesScenes, ShapesVGG
+from helpers.models.vision_transformer import ShapesViT
 
 LAYERS = {  # how a family's names start: its last convolutional stage
     "resnet": "layer4",
@@ -33,12 +34,13 @@ LAYERS = {  # how a family's names start: its last convolutional stage
     "squeezenet": "features",
     "densenet": "features",
 }
-COURSE_NETS = {  # name: its class, its last convolutional stage
+COURSE_NETS = {  # name: its class, the layer whose maps explain it: the last convolutional stage, or the last tokens
     "digits_dnn_mnist": (MnistDNN, ""),
     "digits_cnn_mnist": (MnistCNN, "layer3"),
     "shapes_resnet": (ShapesResNet, "layer4"),
     "shapes_vgg": (ShapesVGG, "features"),
     "shapes_watermark": (ShapesResNet, "layer4"),
+    "shapes_vit": (ShapesViT, "blocks.2.norm1"),
 }
 SCENES_NET = "shapes_scenes"  # no classifier: it segments and puts boxes around objects; see load_scenes
 REAL_NET = "efficientnet_lite0"  # the real one that comes with the course

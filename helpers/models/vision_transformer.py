@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from helpers.models.networks import ShapesResNet
+
 
 class Attention(nn.Module):
     """Each token asks all tokens, and takes up a mixture of what they offer.
@@ -43,58 +45,54 @@ class Block(nn.Module):
 
 
 class ShapesViT(nn.Module):
-    """A small vision transformer (Dosovitskiy et al., 2021) with a convolutional stem (Xiao et al., 2021).
+    """A small vision transformer behind the first stages of a :class:`ShapesResNet`.
 
-    Takes [N, 3, 128, 128], returns logits [N, classes]. ``stem`` turns the picture into 8 x 8 patches with ``width``
-    numbers each, a class token is put before them, ``position`` is added, and four ``blocks`` follow. The logits are
-    a linear map of the class token behind the last ``norm``.
+    Dosovitskiy et al. (2021) call such a network a hybrid. Takes [N, 3, 128, 128], returns logits [N, classes].
+    ``stem``, a ShapesResNet up to ``layer3``, gives 96 numbers for each of 8 x 8 places; ``embed`` makes a token of
+    ``width`` numbers of each place. A class token is put before them, ``position`` is added, and the ``blocks`` follow.
+    The logits are a linear map of the class token behind ``norm``.
 
     Args:
         classes: how many classes there are.
         width: how many numbers a token has.
-        heads: how many attentions there are side by side in each block.
+        heads: how many attentions there are side by side in each block; they share the width evenly.
         depth: how many blocks.
+
+    Raises:
+        ValueError: the heads cannot share the width evenly.
 
     >>> import torch
     >>> from helpers.hooks import capture
     >>> from helpers.models import ShapesViT
     >>> net = ShapesViT().eval()
-    >>> with capture(net.blocks[3].attention.softmax) as record:
+    >>> with capture(net.blocks[2].attention.softmax) as record:
     ...     logits = net(torch.zeros(2, 3, 128, 128))
     >>> logits.shape, record.activations.shape
     (torch.Size([2, 10]), torch.Size([2, 4, 65, 65]))
     """
 
-    def __init__(self, classes: int = 10, width: int = 96, heads: int = 4, depth: int = 4) -> None:
+    def __init__(self, classes: int = 10, width: int = 64, heads: int = 4, depth: int = 3) -> None:
         super().__init__()
-
-        def convolution(channels_in: int, channels_out: int, kernel: int) -> list[nn.Module]:
-            return [
-                nn.Conv2d(channels_in, channels_out, kernel, 2, kernel // 2, bias=False),
-                nn.BatchNorm2d(channels_out),
-                nn.ReLU(),
-            ]
-
+        if width % heads:
+            raise ValueError(f"{heads} heads cannot share {width} numbers evenly: choose a width that they divide.")
+        trunk = ShapesResNet()
         self.stem = nn.Sequential(
-            *convolution(3, 24, 5),
-            nn.MaxPool2d(3, 2, 1),
-            *convolution(24, 48, 3),
-            *convolution(48, 96, 3),
-            nn.Conv2d(96, width, 1),
+            trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool, trunk.layer1, trunk.layer2, trunk.layer3
         )
+        self.embed = nn.Conv2d(96, width, 1)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))
         self.position = nn.Parameter(torch.randn(1, 65, width) * 0.02)
         self.blocks = nn.Sequential(*[Block(width, heads) for _ in range(depth)])
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
-        for module in self.modules():
+        for module in [*self.blocks.modules(), self.head]:
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
 
     def tokens(self, x: Tensor) -> Tensor:
         """Return the class token and the 64 patch tokens behind the last ``norm``, [N, 65, K]."""
-        patches = self.stem(x).flatten(2).mT  # [N, 64, K]
+        patches = self.embed(self.stem(x)).flatten(2).mT  # [N, 64, K]
         tokens = torch.cat([self.class_token.expand(len(x), -1, -1), patches], 1) + self.position
         return self.norm(self.blocks(tokens))
 
