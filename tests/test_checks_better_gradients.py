@@ -61,7 +61,7 @@ WRONG_INTEGRALS = {
     "`steps` is ignored": lambda s, x, b, n: in_one_batch(s, x, b, 12),
     "the pictures are mixed": lambda s, x, b, n: ((x - b) * walk(s, b, x - b, middles(n)) / n).sum(0, keepdim=True),
     "1 step": lambda s, x, b, n: in_one_batch(s, x, b, n) if n > 1 else s(x) * (x - b),
-    "wrote into x": overwriting,
+    "wrote into `x`": overwriting,
 }
 
 
@@ -108,7 +108,7 @@ WRONG_MEANS = {
     "absolute value of the mean": lambda s, x, level, e: slopes(s, x, level * reach(x), e).mean(0).abs(),
     "values are cut off": lambda s, x, level, e: slopes(s, x, level * reach(x), e).mean(0).relu(),
     "noise of your own": lambda s, x, level, e: slopes(s, x, level * reach(x), torch.randn_like(e)).mean(0),
-    "wrote into x or the noise": summed_in_place,
+    "wrote into `noise`": summed_in_place,
     "without noise": lambda s, x, level, e: slopes(s, x, (level or 1) * reach(x), e).mean(0),
 }
 

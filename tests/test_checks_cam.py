@@ -58,6 +58,9 @@ WRONG_SHARES = {
     "one number": lambda maps, masks: share(mass(maps, masks).relu(), masks).mean(),
     "outvote": lambda maps, masks: (mass(maps, masks).relu() * masks).sum() / mass(maps, masks).relu().sum(),
     "percentages": lambda maps, masks: 100 * share(mass(maps, masks).relu(), masks),
+    "a weak map gets another share": lambda maps, masks: (
+        (mass(maps, masks).relu() * masks).sum((1, 2)) / mass(maps, masks).relu().sum((1, 2)).clamp(min=1)
+    ),
     "gives NaN": lambda maps, masks: (
         (mass(maps, masks).relu() * masks).sum((1, 2)) / mass(maps, masks).relu().sum((1, 2))
     ),

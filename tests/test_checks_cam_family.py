@@ -47,7 +47,7 @@ WRONG_PLUS = {
     "averaged over the maps": lambda A, G: (G.relu().mean(**PLACES) * A).mean(1).relu(),
     "over the whole batch": lambda A, G: (G.relu().mean((0, 2, 3))[None, :, None, None] * A).sum(1).relu(),
     "class-blind sum": lambda A, G: A.sum(1).relu(),
-    "have changed": changing_the_gradient,
+    "wrote into `G`": changing_the_gradient,
     "has shape": lambda A, G: grad_cam_plus(A, G)[:, None],
     "single picture": lambda A, G: grad_cam_plus(A, G).squeeze(0) if len(A) == 1 else grad_cam_plus(A, G),
 }
@@ -68,6 +68,10 @@ def scaled(layers):
     return [F.normalize(maps.flatten(1), float("inf")).view_as(maps) for maps in layers]
 
 
+def dividing_in_place(layers, size):
+    return large([maps.div_(maps.amax((1, 2), keepdim=True).clamp(min=1e-9)) for maps in layers], size).amax(0)
+
+
 WRONG_FUSED = {
     "averaged over the layers": lambda layers, size: large(scaled(layers), size).mean(0),
     "added the layers": lambda layers, size: large(scaled(layers), size).sum(0),
@@ -83,6 +87,9 @@ WRONG_FUSED = {
     "align_corners=True": lambda layers, size: large(scaled(layers), size, align_corners=True).amax(0),
     "nearest": lambda layers, size: large(scaled(layers), size, mode="nearest", align_corners=None).amax(0),
     "gives NaN": lambda layers, size: large([m / m.amax((1, 2), keepdim=True) for m in layers], size).amax(0),
+    "you divide once more at the end": lambda layers, size: scaled([large(scaled(layers), size).amax(0)])[0],
+    "wrote into `layers[0]`": dividing_in_place,
+    "the list `layers` has other entries": lambda layers, size: large(scaled([layers.pop(), *layers]), size).amax(0),
     "squeeze": lambda layers, size: large(scaled(layers), size).amax(0)[:, None],
     "where one layer's map is zero": lambda layers, size: large(
         [m for m in scaled(layers) if m.amax((1, 2)).all()], size

@@ -91,8 +91,8 @@ WRONG_GRADES = {
     "more than k are chosen": rows(lambda v, m, k: ((v >= last_value(v, k)) & m).sum() / k),
     "fewer than k are chosen": rows(lambda v, m, k: ((v > last_value(v, k)) & m).sum() / k),
     "those inside first": rows(inside_first),
-    "wrote into the maps": overwriting,
-    "off by up to": lambda maps, masks: evaluation.rank_accuracy(maps, masks) / 2,
+    "wrote into `maps`": overwriting,
+    "2 times too small": lambda maps, masks: evaluation.rank_accuracy(maps, masks) / 2,
     "has shape": lambda maps, masks: evaluation.rank_accuracy(maps, masks)[:, None],
 }
 
@@ -168,6 +168,14 @@ def everything(model, stage):
     return result
 
 
+def by_the_beginning_of_the_name(model, stage):
+    result = copy.deepcopy(model)
+    for name, layer in result.named_modules():
+        if name.startswith(stage) and hasattr(layer, "reset_parameters"):
+            layer.reset_parameters()
+    return result
+
+
 RIGHT_COPIES = {"by name": by_name, "apply": by_apply, "modules": changed_by(reset)}
 WRONG_COPIES = {
     "it is the model itself": changed_by(reset, copied=lambda model: model),
@@ -179,6 +187,7 @@ WRONG_COPIES = {
     "is as before": changed_by(children_alone),
     "running statistics": changed_by(parameters_alone),
     "has changed, too": everything,
+    "whose name only resembles 'stage'": by_the_beginning_of_the_name,
     "the stage is zero now": changed_by(each(torch.zeros_like)),
     "in another order": changed_by(each(shuffled)),
     "do not set a seed": seeded,

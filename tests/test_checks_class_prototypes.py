@@ -74,7 +74,7 @@ WRONG = {
             "dense2's bias",
         ),
         (lambda net: product(net), "return two things"),
-        (lambda net: (product(net), bias(net) + 1), "b is off by"),
+        (lambda net: (product(net), bias(net) + 1), "to every value of b 1 is added"),
     ],
 }
 

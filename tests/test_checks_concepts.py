@@ -111,7 +111,7 @@ ANSWERS = {
             "share of rows that are wrong": lambda c, o: (mean_vector(c, o)[0], 1 - mean_vector(c, o)[1]),
             "the accuracy comes first": lambda c, o: mean_vector(c, o)[::-1],
             "two things are asked for": lambda c, o: mean_vector(c, o)[0],
-            "that you were given have changed": changed,
+            "wrote into `concept`": changed,
         },
     ),
     "p_value": (
@@ -151,7 +151,8 @@ ANSWERS = {
             "without its amount": lambda m, a, d, r: m - d[r][:, None, None],
             "set to zero": lambda m, a, d, r: (m - part(a, d, r)).relu(),
             "first picture": lambda m, a, d, r: m - part(a[:1], d, r),
-            "that you were given has changed": in_place,
+            "wrote into `maps`": in_place,
+            "the maps without part 1": lambda m, a, d, r: m - part(a, d, -r),
         },
     ),
 }

@@ -40,7 +40,7 @@ ANSWERS = [
     (lambda x: x.mean(1).numpy(), True, "Right: "),
     (lambda x: x.mean(0), False, "Not yet: you averaged over the rows"),
     (lambda x: x.sum(1), False, "Not yet: this is the sum"),
-    (lambda x: x.mean(1) * 1.01, False, "Not yet: your answer is off by up to 0.0"),
+    (lambda x: x.mean(1) * 1.01, False, "Not yet: every value of your answer is 1.01 times too large"),
     (lambda x: x.mean(1, keepdim=True), False, "shape [2, 1], asked for is [2]; squeeze"),
     (lambda x: x.mean(1) / 0, False, "2 values that are NaN or infinite"),
     (lambda x: "two", False, "your answer is a str, not a tensor"),
@@ -91,7 +91,7 @@ def test_numbers_of_any_type_are_right(right):
 def test_tolerance_is_a_share_of_the_largest_value():
     tiny = torch.tensor([1e-6, 2e-6])
     close(tiny * (1 + 5e-5), tiny)
-    with pytest.raises(Wrong, match="off by"):
+    with pytest.raises(Wrong, match="1.01 times too large"):
         close(tiny * 1.01, tiny)
     with pytest.raises(Wrong):
         close(torch.full((2,), 0.1), torch.zeros(2))

@@ -54,7 +54,7 @@ WRONG_VARIATIONS = {
     "the sign is wrong": lambda x: -synthesis.total_variation(x),
     "pictures are mixed": lambda x: synthesis.total_variation(x).mean(),
     "one number for each colour": lambda x: sum(d.square() for d in differences(x)).mean((2, 3)),
-    "wrote into x": overwriting,
+    "wrote into `x`": overwriting,
     "of stripes": lambda x: synthesis.total_variation(x) * (1 + (x.shape[2] == 8)),
 }
 
@@ -104,7 +104,7 @@ WRONG_SCORES = {
     "leave out the ReLU": lambda maps, guide: products(maps, guide).relu().amax(3).mean((1, 2)),
     "take absolute values": lambda maps, guide: products(maps, guide).abs().amax(3).mean((1, 2)),
     "pictures are mixed": lambda maps, guide: products(maps, guide).amax(3).mean(),
-    "wrote into the maps": writing,
+    "wrote into `guide`": writing,
     "maps with both signs": lambda maps, guide: products(maps.abs(), guide).amax(3).mean((1, 2)),
     "has no gradient": lambda maps, guide: products(maps.detach(), guide).amax(3).mean((1, 2)),
     "leave out detach() and numpy": lambda maps, guide: products(maps, guide).amax(3).mean((1, 2)).detach().numpy(),

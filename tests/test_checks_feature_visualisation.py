@@ -68,7 +68,18 @@ def overwriting(score, start, steps, rate):
 
 
 RIGHT_CLIMBS = {"in one batch": climb(lambda g: g / norm(g)), "one by one": one_by_one, "backward": with_backward}
+
+
+def the_best_so_far(score, start, steps, rate):
+    best = x = start.clone()
+    for _ in range(steps):
+        x = climb(lambda g: g / norm(g))(score, x, 1, rate)
+        best = torch.where((score(x) > score(best)).view(-1, 1, 1, 1), x, best)
+    return best
+
+
 WRONG_CLIMBS = {
+    "after 3 steps of length 2": the_best_so_far,
     "downhill": climb(lambda g: -g / norm(g)),
     "goes in as it is": climb(lambda g: g),
     "over the whole batch": climb(lambda g: g / g.norm()),
@@ -85,7 +96,7 @@ WRONG_CLIMBS = {
     "one step and not all": lambda score, start, steps, rate: climb(lambda g: g / norm(g))(score, start, 1, rate),
     "one step too few": climb(lambda g: g / norm(g), more=-1),
     "one step too many": climb(lambda g: g / norm(g), more=1),
-    "wrote into start": overwriting,
+    "wrote into `start`": overwriting,
 }
 
 
@@ -176,7 +187,7 @@ WRONG_SHARES = {
     "detail of the whole batch": over_the_batch,
     "one number for the whole batch": lambda x: over_the_batch(x).sum(),
     "the detail itself": lambda x: (spectrum(x) * fine(*frequencies(x))).sum(WHOLE),
-    "wrote into x": overwritten,
+    "wrote into `x`": overwritten,
 }
 
 ANSWERS = {

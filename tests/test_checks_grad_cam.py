@@ -16,6 +16,7 @@ def mean(gradients):
 
 
 WRONG_MAPS = {
+    "wrote into `A`": lambda A, G: A.mul_(mean(G)[..., None, None]).sum(1).relu_(),
     "HiResCAM": lambda A, G: (G * A).sum(1).relu(),
     "averaged the gradient over the channels": lambda A, G: torch.einsum("nij,nkij->nij", G.mean(1), A).relu(),
     "summed the gradient over the channels": lambda A, G: (G.sum(1, keepdim=True) * A).sum(1).relu(),
@@ -32,6 +33,7 @@ WRONG_MAPS = {
     "stopped with": lambda A, G: add_up(G.mean((1, 2)), A).relu(),
 }
 WRONG_EVIDENCE = {
+    "wrote into `maps`": lambda maps, G: (-maps.mul_(mean(G)[..., None, None]).sum(1)).relu(),
     "this is Grad-CAM": lambda A, G: add_up(mean(G), A).relu(),
     "turned after the ReLU": lambda A, G: -add_up(mean(G), A).relu(),
     "minus is still there": lambda A, G: add_up(mean(G), A).clamp(max=0),
@@ -48,7 +50,6 @@ RIGHT_MAPS = {
     ),
     "matrix product": lambda A, G: (mean(G)[:, None] @ A.flatten(2)).view(len(A), *A.shape[2:]).relu(),
     "numpy": lambda A, G: add_up(mean(G), A).relu().numpy(),
-    "in place": lambda A, G: A.mul_(mean(G)[..., None, None]).sum(1).relu_(),
 }
 RIGHT_EVIDENCE = {  # the minus may stand anywhere before the ReLU
     "gradients": lambda A, G: add_up(mean(-G), A).relu(),

@@ -69,8 +69,8 @@ WRONG_WEIGHTS = {
     "used probabilities": probabilities,
     "stay removed": removed_for_good,
     "mean over places": set_to_mean,
-    "writes into the maps": overwriting,
-    "has shape": lambda *question: weights(*question).T,
+    "wrote into `maps`": overwriting,
+    "have shape": lambda *question: weights(*question).T,
     "batch of one": lambda *question: weights(*question).squeeze(),
 }
 
@@ -202,7 +202,7 @@ WRONG_ITERATION = {
     "sign is turned": lambda maps, steps: -iterated(maps, steps),
     "over the whole batch": whole_batch,
     "ignores `steps`": lambda maps, steps: iterated(maps, 2),
-    "you were given have changed": squaring,
+    "wrote into `maps`": squaring,
 }
 
 (

@@ -99,8 +99,8 @@ TABLES = (
         "opposite order": lambda v: gains(v, chance, swap=True),
         "scaled to the worth": lambda v: gains(v, chance) * v[-1] / (v[-1] - v[0]),
         "is not zero": without_the_empty,
-        "has changed": table_in_place,
-        "off by": lambda v: torch.zeros(players(v)),
+        "wrote into `v`": table_in_place,
+        "every value of the": lambda v: torch.zeros(players(v)),
         "has shape": lambda v: gains(v, chance)[None],
     },
 )
@@ -167,9 +167,9 @@ RIDGES = (
         "grow with the distance": kerneled(lambda s, k: torch.exp((1 - s.sqrt()) ** 2 / (2 * k**2))),
         "the sign of the shares": lambda *a: -lime(*a),
         "the ridge is squared": lambda z, v, width, ridge: lime(z, v, width, ridge**2),
-        "have changed": lime_in_place,
-        "off by": lambda z, v, width, ridge: torch.zeros(5),
-        "another width": lambda z, v, width, ridge: lime(z, v, 0.3, 0.7),
+        "wrote into `v`": lime_in_place,
+        "every value of the": lambda z, v, width, ridge: torch.zeros(5),
+        "stays the same when `width` changes": lambda z, v, width, ridge: lime(z, v, 0.3, 0.7),
     },
 )
 

@@ -88,21 +88,32 @@ def leaving_frozen_parameters(model, layers, x):
 
 
 RIGHT_OUTPUTS = {"hooks": with_hooks, "capture": with_capture}
+
+
+def part_by_part(model, layers, x):
+    found = {}
+    for part in model:
+        x = part(x)
+        found[part] = x.detach().clone()
+    return [found[layer] for layer in layers]
+
+
 WRONG_OUTPUTS = {
+    "this network's forward does more": part_by_part,
     "are the layers' inputs": lambda m, ls, x: with_hooks(m, ls, x, lambda inputs, output: inputs[0].clone()),
     "wrote over your output": lambda m, ls, x: with_hooks(m, ls, x, lambda inputs, output: output),
     "order in which the layers run": in_running_order,
     "one of the places stayed empty": lambda m, ls, x: with_hooks(m, ls, x, index=-1),
     "every place holds the same": same_everywhere,
-    "2 of your hooks are still there": lambda m, ls, x: with_hooks(m, ls, x, clean=False),
+    "but 2 hooks of yours are still in `m`": lambda m, ls, x: with_hooks(m, ls, x, clean=False),
     "somebody else had set is gone": clearing_all,
-    "remove them in `finally`": not_after_an_error,
+    "when the model stops with an error, 2 hooks of yours": not_after_an_error,
     "kept it to itself": swallowing,
     "two layers were asked for": lambda m, ls, x: with_hooks(m, ls, x)[:1],
     "the model ran 2 times": one_run_for_each_layer,
-    "wrote into x": changing_the_picture,
-    "train() or eval() mode": leaving_the_mode,
-    "requires_grad, should be as they came": leaving_frozen_parameters,
+    "wrote into `x`": changing_the_picture,
+    "restore its mode": leaving_the_mode,
+    "leave requires_grad as it came": leaving_frozen_parameters,
     "a list of tensors": lambda m, ls, x: torch.stack(with_hooks(m, ls, x)),
 }
 
@@ -145,7 +156,7 @@ WRONG_FIELDS = {
     "the step stays 1": lambda layers: (forwards(layers)[0], 1),
     "stride is missing in the step": lambda layers: (forwards(layers)[0], forwards(layers[:-1])[1]),
     "two numbers are asked for": lambda layers: forwards(layers)[0],
-    "off by up to": lambda layers: (forwards(layers)[0] + 1, forwards(layers)[1]),
+    "1 is added": lambda layers: (forwards(layers)[0] + 1, forwards(layers)[1]),
 }
 
 ANSWERS = {

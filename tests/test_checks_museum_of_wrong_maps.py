@@ -55,6 +55,11 @@ def weights_by_hand(method, model, x):
     return largest(method(model, x, c), torch.einsum("k,nkij->nij", model.fc.weight[c], maps))
 
 
+def summed(method, model, x):
+    """Return how far the sum of the map, in place of its mean, misses the logits."""
+    return largest(method(model, x, 4).sum((1, 2)) + model.fc.bias[4], model(x)[:, 4])
+
+
 RIGHT = {
     "loop": {
         "difference of two classes": lambda m, net, x: largest(m(net, x, 3), m(net, x, 7)),
@@ -106,7 +111,9 @@ WRONG = {
         "your number is nan": lambda m, net, x: sum(m(net, x, c).sum() for c in CLASSES),
     },
     "image gradient": {
-        "lets the wrong map pass": lambda m, net, x: largest(m(net, x, 3), m(net, x, 4)) / m(net, x, 3).abs().max()
+        "lets the wrong map pass": lambda m, net, x: largest(m(net, x, 3), m(net, x, 4)) / m(net, x, 3).abs().max(),
+        "condemns the right map too": summed,
+        "get the same number on each net": lambda m, net, x: m(net, x, 3).abs().max(),
     },
     "in place": {"whatever it is given": lambda m, net, x: largest(m(net, x, 3), m(net, x, 3))},
     "lost point": {"condemns the right map too": lambda m, net, x: alike(m(net, x, 3), m(net, x, 7))},
@@ -138,10 +145,11 @@ def test_a_number_that_does_not_expose_is_told_why(name, hint, capsys):
     [
         lambda m, net, x: (m(net, x, 3), len(m.__name__))[1],
         lambda m, net, x: (m(net, x, 3), id(m) % 1009)[1],
+        lambda m, net, x: (m(net, x, 3), sum("_loop" in repr(c.cell_contents) for c in m.__closure__ or ()))[1],
         lambda m, net, x: (m(net, x, 3), next(count) % 2)[1],
         lambda m, net, x: (m(net, x, 3), random.random())[1],
     ],
-    ids=["name", "identity", "turn", "luck"],
+    ids=["name", "identity", "closure", "turn", "luck"],
 )
 @pytest.mark.parametrize("name", ["loop", "guided", "nothing"])
 def test_who_does_not_look_at_the_map_finds_nothing(name, peek):

@@ -59,7 +59,7 @@ WRONG_SPREADS = {
     "leave out the ReLU": lambda *a: (total(*a) / count(*a)).relu(),
     "scaled to one": lambda *a: (total(*a) / count(*a)) / (total(*a) / count(*a)).abs().max(),
     "has shape": lambda *a: total(*a)[:-1] / count(*a)[:-1],
-    "holds 1 values that are NaN": lambda *a: (total(*a) / count(*a)).index_put(
+    "has 1 values that are NaN": lambda *a: (total(*a) / count(*a)).index_put(
         (torch.tensor(0),) * 2, torch.tensor(torch.nan)
     ),
     "stopped with": lambda falls, patch, stride, side: falls.view(side, side),
@@ -104,6 +104,7 @@ RIGHT_MAPS = {
 }
 WRONG_MAPS = {
     "RISE as published": lambda y, M: gathered(y, M, len(M) * M.mean()),
+    "with a correlation of 0.99": lambda y, masks: gathered(centre(y), masks**2, whole(masks)),
     "the scores are not centred": lambda y, M: gathered(y, M - M.mean(), whole(M)),
     "neither scores nor masks are": lambda y, M: gathered(y, M, whole(M)),
     "one mean over all classes": lambda y, M: gathered(y - y.mean(), M - M.mean(), whole(M)),
@@ -119,8 +120,8 @@ WRONG_MAPS = {
     "leave out the ReLU": lambda y, M: gathered(centre(y), M, whole(M)).relu(),
     "absolute values": lambda y, M: gathered(centre(y), M, whole(M)).abs(),
     "maps are of probabilities": lambda y, M: gathered(centre(y.softmax(1)), M, whole(M)),
-    "changes its input": in_place,
-    "has shape": lambda y, M: gathered(centre(y), M, whole(M)).sum(0),
+    "wrote into `logits`": in_place,
+    "have shape": lambda y, M: gathered(centre(y), M, whole(M)).sum(0),
 }
 
 ANSWERS = {

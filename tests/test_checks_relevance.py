@@ -124,7 +124,10 @@ WRONG_SUMS = {
     "0 was divided by 0": lambda s, f, R: (s * R / (s + f), f * R / (s + f)),
     "two tensors are asked for": lambda s, f, R: s * quotient(s, f, R),
     "the shape of R": lambda s, f, R: (R.sum(1), R.sum(1)),
-    "is off by": lambda s, f, R: (s * quotient(s, f, R), -f * quotient(s, f, R)),
+    "a factor of its own at each index of axis 0, from -1 to 1": lambda s, f, R: (
+        s * quotient(s, f, R),
+        -f * quotient(s, f, R),
+    ),
 }
 
 ANSWERS = {

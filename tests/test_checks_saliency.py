@@ -54,6 +54,16 @@ def freezing(model, x, target):
     return gradient(model, x, own(target)).abs().amax(1)
 
 
+def leaving_a_hook(model, x, target):
+    model[1].register_full_backward_hook(lambda *given: None)
+    return of(picked)(model, x, target)
+
+
+def without_dropout(model, x, target):
+    model[2].p = 0.0
+    return of(picked)(model, x, target)
+
+
 WRONG_MAPS = {
     "sum of all logits": of(lambda z, t: z),
     "this is the softmax's gradient": of(lambda z, t: picked(z.softmax(1), t)),
@@ -73,10 +83,12 @@ WRONG_MAPS = {
     "signed gradient with its channels": of(picked, lambda g: g),
     "multiplied by the picture": lambda m, x, t: (gradient(m, x, own(t)) * x).abs().amax(1),
     "scaled to a largest value": of(picked, lambda g: g.abs().amax(1) / g.abs().amax((1, 2, 3))[:, None, None]),
-    "parameters now have a .grad": filling_grads,
-    "x was changed": touching_x,
+    "now have a .grad": filling_grads,
+    "has requires_grad now": touching_x,
     "went back in eval()": leaving_eval,
     "came back frozen": freezing,
+    "1 hook of yours is still in `model`": leaving_a_hook,
+    "the setting p of layer '2' of `model` has changed": without_dropout,
     "stopped with": lambda model, x: x,
 }
 
@@ -89,7 +101,7 @@ WRONG_RULES = {
     "not z >= 0": lambda z, g: g * (g > 0) * (z >= 0),
     "both have to be": lambda z, g: g * ((z > 0) | (g > 0)),
     "turned to positive": lambda z, g: g.abs() * (z > 0),
-    "wrote into its input": lambda z, g: g.clamp_(min=0) * (z > 0),
+    "wrote into `g`": lambda z, g: g.clamp_(min=0) * (z > 0),
 }
 
 

@@ -58,7 +58,7 @@ WRONG_RATES = {
     "neighbouring forests": lambda v: pair(*[v[..., 1:] != v[..., :-1]] * 2),
     "how often the verdict is wrong": lambda v: pair(~right(v), ~right(v)),
     "the pair of shares has shape []": lambda v: flips(v)[0].mean(),
-    "wrote into the verdicts": overwriting,
+    "wrote into `verdicts`": overwriting,
     "follows the sky": lambda v: tuple(share * (v.shape[2] > 7) for share in pair(*flips(v))),
 }
 
@@ -134,7 +134,7 @@ WRONG_CHOICES = {
     "indices have shape": lambda labels, cloudy: smallest(labels, cloudy)[:, None],
     "indices are whole numbers": lambda labels, cloudy: smallest(labels, cloudy) + 0.5,
     "return one tensor": lambda labels, cloudy: boxes(labels, cloudy),
-    "wrote into the labels": writing,
+    "wrote into `cloudy`": writing,
 }
 
 ANSWERS = {"flip_rates": (RIGHT_RATES, WRONG_RATES), "decorrelate": (RIGHT_CHOICES, WRONG_CHOICES)}

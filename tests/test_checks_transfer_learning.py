@@ -95,19 +95,27 @@ RIGHT_MAPS = {
     "clone, then detach": hooked(lambda layer, inputs, output: output.clone().detach()),
     "a copy as a list": hooked(lambda layer, inputs, output: torch.tensor(output.tolist())),
 }
+
+
+def no_longer_in_place(model, layer, x):
+    model[2].inplace = False
+    return hooked(clone)(model, layer, x)
+
+
 WRONG_MAPS = {
+    "the setting inplace of layer '2'": no_longer_in_place,
     "after the in-place ReLU": hooked(lambda layer, inputs, output: output.detach()),
     "what the layer was given": hooked(lambda layer, inputs, output: inputs[0].detach().clone()),
     "these are the model's scores": lambda model, layer, x: model(x).detach(),
     "the pictures are averaged": hooked(lambda layer, inputs, output: output.detach().mean(0)),
     "the graph of the whole pass": hooked(lambda layer, inputs, output: output.clone()),
-    "1 hook of yours stayed in the model": never_removed,
-    "a hook that was there before": all_cleared,
-    "and 1 hook of yours stayed": hooked(clone, safe=False),
+    "but 1 hook of yours is still in `model`": never_removed,
+    "a hook that somebody else had set is gone": all_cleared,
+    "and 1 hook of yours is still": hooked(clone, safe=False),
     "your function hid it": error_hidden,
     "ran 2 times": hooked(clone, run=lambda model, x: [model(x), model(x)]),
-    "x was changed": hooked(clone, run=zeroed),
-    "no longer as it was": left_in_train,
+    "wrote into `x`": hooked(clone, run=zeroed),
+    "restore its mode": left_in_train,
 }
 
 
@@ -148,9 +156,11 @@ WRONG_HEADS = {
     "the wrong way round": changed(lambda w, b, v, c, s: (w / s[:, None], b / s, v * s, c)),
     "you multiplied the columns": changed(lambda w, b, v, c, s: (w * s, s * b, v / s, c)),
     "only the outgoing weights": changed(lambda w, b, v, c, s: (w, b, v / s, c)),
-    "is off by up to": changed(lambda w, b, v, c, s: (s[:, None] * w, s * b, v / s, 2 * c)),
-    "has changed; build a new one": in_place,
-    "wrote into factors": into_factors,
+    "every value of the last bias is 2 times too large": changed(
+        lambda w, b, v, c, s: (s[:, None] * w, s * b, v / s, 2 * c)
+    ),
+    "0.weight of `head` has changed": in_place,
+    "wrote into `factors`": into_factors,
     "not a Tensor": lambda head, s: head[0].weight * s[:, None],
     "must have the layers of the old one": lambda head, s: nn.Linear(6, 3),
 }

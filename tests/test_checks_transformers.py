@@ -53,7 +53,7 @@ AS_MAPS = (
         "a row has w of them": lambda t, h, w: t[:, 1:].mT.unflatten(2, (w, h)),
         "read column by column": lambda t, h, w: t[:, 1:].mT.unflatten(2, (w, h)).mT,
         "still flat": lambda t, h, w: t[:, 1:].mT,
-        "you were given have changed": lambda t, h, w: t.mul_(2)[:, 1:].mT.unflatten(2, (h, w)) / 2,
+        "wrote into `t`": lambda t, h, w: t.mul_(2)[:, 1:].mT.unflatten(2, (h, w)) / 2,
     },
 )
 ROLLOUT = (
@@ -92,7 +92,7 @@ STEP = (
         "only the table of this block": lambda R, A, g: R + (A * g).relu().mean(0),
         "the identity was added": lambda R, A, g: torch.eye(5) + (A * g).relu().mean(0) @ R,
         "the attention was left out": lambda R, A, g: R + g.relu().mean(0) @ R,
-        "you were given have changed": added_in_place,
+        "wrote into `R`": added_in_place,
     },
 )
 (

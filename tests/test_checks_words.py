@@ -53,9 +53,9 @@ WRONG_SWAPS = {
     "the padding has changed": padding_too,
     "whole texts are changed": whole_texts,
     "this is a mask": lambda ids, one, other: ids == one,
-    "wrote into the ids": in_place,
+    "wrote into `ids`": in_place,
     "they are floats": lambda ids, one, other: by_table(ids, one, other).float(),
-    "the texts has shape": lambda ids, one, other: by_table(ids, one, other)[0],
+    "the texts have shape": lambda ids, one, other: by_table(ids, one, other)[0],
 }
 
 
@@ -84,8 +84,8 @@ WRONG_INTERACTIONS = {
     "keep the sign": lambda m: (effects(m)[0] - effects(m)[1]).abs(),
     "what the denial does": lambda m: m[1].mean(0) - m[0].mean(0),
     "half of it": lambda m: (effects(m)[0] - effects(m)[1]) / 2,
-    "wrote into the margins": overwriting,
-    "the interaction is off by": lambda m: m[0, 0],
+    "wrote into `m`": overwriting,
+    "the interaction is off by": lambda m: m[0, 0] * m[1, 0],
 }
 
 test_solution_and_blank, test_right, test_wrong, test_strict = answer_tests(

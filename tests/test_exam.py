@@ -209,7 +209,7 @@ def test_the_likely_mistakes_get_their_own_reason(drawn, parts, answers, capsys)
         ),
         ("these are percentages", two, drawn.fell, 100 * shares),
         ("for the net's own answers", three, exam._on_object(drawn, None), right["deleted"]),
-        ("deleted is off by", three, right["on_object"], right["deleted"].flip(0)),
+        ("deleted is in the opposite order", three, right["on_object"], right["deleted"].flip(0)),
     ):
         verdict, line = said(capsys, part, *given)
         assert verdict is False and hint in line, line

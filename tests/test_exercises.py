@@ -147,7 +147,7 @@ WRONG_2 = {
     "by the number of maps": lambda m, w, n: strongest(m, w, n) / n,
     "CAM has no ReLU": lambda m, w, n: strongest(m, w, n).relu(),
     "asked for is [3, 5]; squeeze": lambda m, w, n: strongest(m, w, n)[None],
-    "the map is off by up to": lambda m, w, n: strongest(m, w, n) + 1,
+    "to every value of the map 1 is added": lambda m, w, n: strongest(m, w, n) + 1,
     "stopped with RuntimeError": lambda m, w, n: w @ m,
 }
 
@@ -182,7 +182,7 @@ WRONG_COUNT = {
         m, w, s, reached=lambda part, whole: 1 - (part - whole).square().sum() / whole.square().sum()
     ),
     "the share of the maps": lambda m, w, s: count(m, w, s) / len(m),
-    "the count (for 8 random sets of maps) is off": lambda m, w, s: 20,
+    "every value of the count (for 8 random sets of maps) is 20": lambda m, w, s: 20,
     "asked for is one number": lambda m, w, s: [1, 2],
 }
 
@@ -249,7 +249,16 @@ RIGHT_3 = {
     "the four steps": by_steps,
     "a hook of one's own": own_hook,
 }
+
+
+def left_in_train(net, x, target, layer):
+    maps = by_steps(net, x, target, layer)
+    net.train()
+    return maps
+
+
 WRONG_3 = {
+    "`net` came in eval() and went back in train()": left_in_train,
     "the ReLU at the end is missing": lambda net, x, target, layer: attribution.grad_cam(
         net, x, target, layer=layer, relu=False
     ),
@@ -262,7 +271,7 @@ WRONG_3 = {
     "scaled to [0, 1]": scaled,
     "take both at one layer": lambda net, x, target, layer: by_steps(net, x, target, layer, other=turned(layer)),
     "you give the map of features.6": lambda net, x, target, layer: by_steps(net, x, target, LAYERS[-1]),
-    "a hook is left": leaking,
+    "1 hook of yours is still in `net`": leaking,
     "has no layer 'layer4'": lambda net, x, target, layer: by_steps(net, x, target, "layer4"),
 }
 

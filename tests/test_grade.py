@@ -166,7 +166,7 @@ SUBMISSIONS = {  # name: cells, points, what the reasons of the parts without po
     "hooked": (
         [CAM, COUNT, inside(GRAD, "net.register_forward_hook(print)")],
         (1, 1, 0),
-        ("a hook is left in the net",),
+        ("hook of yours is still in",),
     ),
     "magic": (["%matplotlib inline\n" + CAM, "%%time\n" + COUNT, "!ls", "input()", "exit()", GRAD], (1, 1, 1), ()),
     "lost-again-and-again": (

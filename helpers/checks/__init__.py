@@ -1,7 +1,8 @@
 """The checkers that answer in the notebook.
 
-``core`` is the machinery, ``predictions`` keeps the guesses, ``claims`` binds the text's numbers to the run; the other
-modules hold the questions.
+``core`` is the machinery; ``diagnosis`` and ``behaviour`` describe mistakes that an exercise does not know, and
+``traces`` what a function changes in its inputs. ``predictions`` keeps the guesses, ``claims`` binds the text's numbers
+to the run; the other modules hold the questions.
 """
 
 from helpers.checks.claims import claim

@@ -28,6 +28,11 @@ def check_integrated(function: Callable[[SlopeAt, Tensor, Tensor, int], Tensor])
 
     middles, ends = (torch.arange(steps) + 0.5) / steps, torch.arange(steps + 1) / steps
     expected = way * sum_at(middles) / steps
+
+    def by_midpoints(slope_at: SlopeAt, x: Tensor, baseline: Tensor, steps: int) -> Tensor:
+        points = ((k + 0.5) / steps for k in range(steps))
+        return (x - baseline) * sum(slope_at(baseline + a * (x - baseline)) for a in points) / steps
+
     mistakes = {
         "the factor (x - baseline) is missing: this is the mean slope, and its sum is not the rise of the score.": (
             sum_at(middles) / steps
@@ -51,6 +56,23 @@ def check_integrated(function: Callable[[SlopeAt, Tensor, Tensor, int], Tensor])
         "you take steps + 1 points and divide by steps: together the weights are more than one.": way
         * sum_at(ends)
         / steps,
+        "your points go from 0 to 1 with both ends; take the middles of equal parts.": way
+        * sum_at(torch.linspace(0, 1, steps))
+        / steps,
+        "your points are one step too far; the first middle is 0.5 / steps.": way * sum_at(middles + 1 / steps) / steps,
+        "the last point is missing.": way * sum_at(middles[:-1]) / steps,
+        "you walk on from the picture, away from the baseline; begin at the baseline.": lambda: (
+            way * sum(slope_at(x + a * way) for a in middles) / steps
+        ),
+        "each slope is multiplied by the point's own distance from the baseline; use the whole way.": (
+            sum(a * way * slope_at(baseline + a * way) for a in middles) / steps
+        ),
+        "only the two ends are used; take the middles of equal parts.": way * (slope_at(x) + slope_at(baseline)) / 2,
+        "all points are the one half-way; take one in each part.": way * slope_at(baseline + way / 2),
+        "the way is squared; multiply by it once.": way * expected,
+        "only the sign of the way is used; multiply by the way itself.": way.sign() * sum_at(middles) / steps,
+        "the baseline is added to the map; leave it out.": expected + baseline,
+        "the size of the way is used, without its sign.": way.abs() * sum_at(middles) / steps,
         "this is the trapezoid rule: the ends count by half; take the middles of equal parts.": way
         * (sum_at(ends[1:-1]) + (slope_at(baseline) + slope_at(x)) / 2)
         / steps,
@@ -59,11 +81,9 @@ def check_integrated(function: Callable[[SlopeAt, Tensor, Tensor, int], Tensor])
         "the negative values are cut off; an attribution keeps its sign.": expected.relu(),
         "the pictures are mixed: add up over the points and not over the batch.": lambda: expected.sum(0, keepdim=True),
     }
-    given = x.clone(), baseline.clone()
     asked.append(0)
-    got = name_the_mistake(ask(function, counted, *given, steps), mistakes, expected, 5e-4, what="the map")
-    if not (torch.equal(given[0], x) and torch.equal(given[1], baseline)):
-        raise Wrong("the map is right, but your function wrote into x or the baseline; work on new tensors.")
+    got = ask(function, counted, x.clone(), baseline.clone(), steps)
+    got = name_the_mistake(got, mistakes, expected, 5e-4, what="the map", by=by_midpoints)
     one_step = way * slope_at(baseline + way / 2)
     for fewer in (1, 5):
         asked.append(0)
@@ -89,6 +109,10 @@ def check_smoothed(function: Callable[[SlopeAt, Tensor, float, Tensor], Tensor])
     def slopes(spread: Tensor | float) -> Tensor:
         return torch.stack([slope_at(x + spread * e) for e in noise])
 
+    def by_copies(slope_at: SlopeAt, x: Tensor, level: float, noise: Tensor) -> Tensor:
+        spread = level * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+        return torch.stack([slope_at(x + spread * e) for e in noise]).mean(0)
+
     right = slopes(level * ranges)
     mistakes = {
         "you divide the level by the range; multiply, so that the noise grows with the picture.": lambda: slopes(
@@ -108,6 +132,32 @@ def check_smoothed(function: Callable[[SlopeAt, Tensor, float, Tensor], Tensor])
         ).mean(0),
         "the noise is level times the picture's standard deviation; take its range.": lambda: slopes(
             level * x.std((1, 2, 3), keepdim=True)
+        ).mean(0),
+        "each colour has a range of its own in your noise; take one for the picture.": lambda: slopes(
+            level * (x.amax((2, 3), keepdim=True) - x.amin((2, 3), keepdim=True))
+        ).mean(0),
+        "the noise has half the strength; it is level times the range.": lambda: slopes(level * ranges / 2).mean(0),
+        "the noise is level times the picture's values; take its range.": lambda: slopes(level * x.abs()).mean(0),
+        "the noise is level times the values, with their sign; take the picture's range.": lambda: slopes(
+            level * x
+        ).mean(0),
+        "the root of the range is taken; take the range.": lambda: slopes(level * ranges.sqrt()).mean(0),
+        "each slope is multiplied by its noisy picture; SmoothGrad stays a slope.": lambda: (
+            right * torch.stack([x + level * ranges * e for e in noise])
+        ).mean(0),
+        "only as many copies are used as there are pictures; take all.": lambda: right[: len(x)].mean(0),
+        "the noise is subtracted; add it.": lambda: slopes(-level * ranges).mean(0),
+        "this is the median of the copies; take their mean.": lambda: right.median(0).values,
+        "this is the spread over the copies; take their mean.": lambda: right.std(0),
+        "only the last noisy copy was used; take the mean over all of them.": lambda: right[-1],
+        "one copy is left out; take the mean over all of them.": lambda: right[1:].mean(0),
+        "one copy is left out; take the mean over all of them. (The last one.)": lambda: right[:-1].mean(0),
+        "the slope at the clean picture is added; take the noisy copies alone.": lambda: right.mean(0) + slope_at(x),
+        "the clean picture counts as one more copy; take the noisy ones alone.": lambda: (
+            (right.sum(0) + slope_at(x)) / (len(noise) + 1)
+        ),
+        "the noisy pictures are cut off at 0 and 1; leave them as they are.": lambda: torch.stack(
+            [slope_at((x + level * ranges * e).clamp(0, 1)) for e in noise]
         ).mean(0),
         "these are sums over the copies; take their mean.": lambda: right.sum(0),
         "you divide by n - 1; a mean divides by the number of copies.": lambda: right.sum(0) / (len(noise) - 1),
@@ -130,13 +180,10 @@ def check_smoothed(function: Callable[[SlopeAt, Tensor, float, Tensor], Tensor])
         ).mean(0),
         "the mean slope is multiplied by the picture; SmoothGrad stays a slope.": lambda: x * right.mean(0),
     }
-    given = x.clone(), noise.clone()
-    got = ask(function, slope_at, given[0], level, given[1])
+    got = ask(function, slope_at, x.clone(), level, noise.clone())
     if not torch.equal(_as(got), _as(ask(function, slope_at, x.clone(), level, noise.clone()))):
         raise Wrong("two calls with the same noise give two maps: do not draw noise of your own, use the one given.")
-    name_the_mistake(got, mistakes, right.mean(0), what="the map")
-    if not (torch.equal(given[0], x) and torch.equal(given[1], noise)):
-        raise Wrong("the map is right, but your function wrote into x or the noise; work on new tensors.")
+    name_the_mistake(got, mistakes, right.mean(0), what="the map", by=by_copies)
     still = ask(function, slope_at, x.clone(), 0.0, noise.clone())
     name_the_mistake(still, {}, slope_at(x), what="the map without noise")
     return f"the mean slope of {len(noise)} noisy copies, each picture with noise of its own strength."

@@ -38,6 +38,29 @@ def check_grad_cam_plus(function: Callable[[Tensor, Tensor], Tensor]) -> str:
             (G.abs().mean(**places) * A).sum(1).relu()
         ),
         "you added the gradients up over places; take their mean.": (positive.sum(**places) * A).sum(1).relu(),
+        "you took the largest positive gradient; take the mean over places.": (
+            (positive.amax(**places) * A).sum(1).relu()
+        ),
+        "you take the largest weighted map at each place; add them up.": (weights * A).amax(1).relu(),
+        "you kept the negative gradients; keep the positive ones.": (((-G).relu().mean(**places) * A).sum(1).relu()),
+        "maps and gradients are exchanged: the gradients make the weights.": (
+            (A.relu().mean(**places) * G).sum(1).relu()
+        ),
+        "the positive gradients are squared; take their mean.": ((positive.square().mean(**places) * A).sum(1).relu()),
+        "the weights went through a softmax; take the means as they are.": ((weights.softmax(1) * A).sum(1).relu()),
+        "the gradient is averaged along one axis of places only; average over both.": (
+            (positive.mean(2, keepdim=True) * A).sum(1).relu()
+        ),
+        "the gradient is averaged along one axis of places only; average over both. (Over columns.)": (
+            (positive.mean(3, keepdim=True) * A).sum(1).relu()
+        ),
+        "the gradient is averaged over the maps as well; each map has a weight of its own.": (
+            (positive.mean((1, 2, 3), keepdim=True) * A).sum(1).relu()
+        ),
+        "this is near to Grad-CAM++, with its factor; here the mean of the positive gradients is the weight.": (
+            ((1 / (2 + A.sum(**places) * G) * positive).mean(**places) * A).sum(1).relu()
+        ),
+        "you took absolute values at the end; what is negative becomes 0.": (weights * A).sum(1).abs(),
         "you divided by the number of positive gradients; the mean is over all places.": (
             (positive.sum(**places) / (G > 0).sum(**places) * A).sum(1).relu()
         ),
@@ -49,10 +72,8 @@ def check_grad_cam_plus(function: Callable[[Tensor, Tensor], Tensor]) -> str:
         ),
         "you did not use the gradient: this is the class-blind sum of the maps.": A.sum(1).relu(),
     }
-    given = A.clone(), G.clone()
-    name_the_mistake(ask(function, *given), mistakes, right, what="the map")
-    if not (torch.equal(given[0], A) and torch.equal(given[1], G)):
-        raise Wrong("the map is right, but the maps or gradients that you were given have changed; make new tensors.")
+    got = ask(function, A.clone(), G.clone())
+    name_the_mistake(got, mistakes, right, what="the map", by=lambda A, G: (G.relu().mean(**places) * A).sum(1).relu())
     name_the_mistake(ask(function, A[:1].clone(), G[:1].clone()), {}, right[:1], what="the map of a single picture")
     return "one weight for each map, the mean of its positive gradients."
 
@@ -84,6 +105,34 @@ def check_fused(function: Callable[[list[Tensor], tuple[int, int]], Tensor]) -> 
         "you averaged over the layers; take the largest value at each pixel.": stack.mean(0),
         "you added the layers up; take the largest value at each pixel.": stack.sum(0),
         "you multiplied the layers; take the largest value at each pixel.": stack.prod(0),
+        "you took the median of the layers; take the largest value at each pixel.": stack.median(0).values,
+        "this is the last layer alone; take the largest value of all.": stack[-1],
+        "this is the first layer alone; take the largest value of all.": stack[0],
+        "you took the geometric mean of the layers; take the largest value at each pixel.": stack.prod(0) ** (1 / 3),
+        "you enlarged with bicubic; use bilinear.": _fused(layers, size, mode="bicubic").amax(0),
+        "each map is divided by its sum; divide by its largest value.": _large(
+            [maps / maps.sum((1, 2), keepdim=True) for maps in layers], size
+        ).amax(0),
+        "each row of a map is divided by its own largest value; take one for the whole map.": _large(
+            [maps / maps.amax(2, keepdim=True) for maps in layers], size
+        ).amax(0),
+        "each map is divided by the largest of the batch at each place; take one for the whole map of a picture.": (
+            _large([maps / maps.amax(0, keepdim=True) for maps in layers], size).amax(0)
+        ),
+        "each map is standardised; divide by its largest value only.": _large(
+            [(m - m.mean((1, 2), keepdim=True)) / m.std((1, 2), keepdim=True) for m in layers], size
+        ).amax(0),
+        "the root of each map is taken; leave it out.": _large(
+            [(maps / maps.amax((1, 2), keepdim=True)).sqrt() for maps in layers], size
+        ).amax(0),
+        "you took the length over the layers; take the largest value.": stack.norm(dim=0),
+        "the sum over the layers is cut off at 1; take the largest value.": stack.sum(0).clamp(max=1),
+        "each map is divided by its length; divide by its largest value.": _large(
+            [maps / maps.norm(dim=(1, 2), keepdim=True) for maps in layers], size
+        ).amax(0),
+        "each map is divided by its mean; divide by its largest value.": _large(
+            [maps / maps.mean((1, 2), keepdim=True) for maps in layers], size
+        ).amax(0),
         "you took the smallest value at each pixel; take the largest.": stack.amin(0),
         "the maps are not scaled, so the layer with the largest numbers wins everywhere.": plain.amax(0),
         "you scaled after fusing; each layer's map is divided by its own maximum before.": plain.amax(0)
@@ -102,10 +151,15 @@ def check_fused(function: Callable[[list[Tensor], tuple[int, int]], Tensor]) -> 
             layers, size, mode="nearest", align_corners=None
         ).amax(0),
     }
-    name_the_mistake(ask(function, [maps.clone() for maps in layers], size), mistakes, right, what="the fused map")
+    got = ask(function, [maps.clone() for maps in layers], size)
+    name_the_mistake(got, mistakes, right, what="the fused map", by=lambda maps, size: _fused(maps, size).amax(0))
     layers[1][2] = 0  # a layer where nothing speaks for the class
+    size = (13, 18)  # of no layer, so that enlarging lowers each peak
     got = torch.as_tensor(ask(function, [maps.clone() for maps in layers], size))
     if not got.isfinite().all():
         raise Wrong("a map that is zero everywhere gives NaN: zero divided by zero. Such a map should stay zero.")
-    name_the_mistake(got, {}, _fused(layers, size).amax(0), what="the fused map where one layer's map is zero")
+    right = _fused(layers, size).amax(0)
+    scaled = "you divide once more at the end; each map is divided by its own maximum, before it is enlarged."
+    mistakes = {scaled: right / right.amax((1, 2), keepdim=True)}
+    name_the_mistake(got, mistakes, right, what="the fused map where one layer's map is zero")
     return "three layers of different size and strength make one map."

@@ -23,6 +23,10 @@ def check_class_spread(function: Callable[[Tensor, Tensor], Tensor]) -> str:
     counts = labels.bincount(minlength=10).view(10, 1, 1, 1)
     around = images.mean(0)
     right = torch.stack([group.std(0, correction=0) for group in groups])
+
+    def by_classes(images: Tensor, labels: Tensor) -> Tensor:
+        return torch.stack([images[labels == c].std(0, correction=0) for c in range(10)])
+
     mistakes = {
         "this is the variance; the standard deviation is its root.": right**2,
         "you divide by one picture less than there are; divide by their number.": torch.stack(
@@ -35,6 +39,23 @@ def check_class_spread(function: Callable[[Tensor, Tensor], Tensor]) -> str:
         "you divide by the number of all pictures; divide by that of the class.": right * (counts / 90).sqrt(),
         "this is the mean distance; square the distances, take the mean, then the root.": torch.stack(
             [(group - group.mean(0)).abs().mean(0) for group in groups]
+        ),
+        "you measure from each picture's own mean; take the class mean of each pixel.": torch.stack(
+            [(group - group.mean((2, 3), keepdim=True)).square().mean(0).sqrt() for group in groups]
+        ),
+        "no mean is subtracted: this is the root of the mean square.": torch.stack(
+            [group.square().mean(0).sqrt() for group in groups]
+        ),
+        "you measure from the mean of all pixels of the class; each pixel has a mean of its own.": torch.stack(
+            [(group - group.mean()).square().mean(0).sqrt() for group in groups]
+        ),
+        "you measure from the median; the standard deviation is taken around the mean.": torch.stack(
+            [(group - group.median(0).values).square().mean(0).sqrt() for group in groups]
+        ),
+        "this is the standard error, divided by the root of the number once more; leave that out.": right
+        / counts.sqrt(),
+        "this is the range, largest minus smallest; take the standard deviation.": torch.stack(
+            [group.amax(0) - group.amin(0) for group in groups]
         ),
         "this is the mean of each class; its spread is asked for.": torch.stack([group.mean(0) for group in groups]),
         "all classes have the same spread in your answer; take each class's own pictures.": images.std(
@@ -49,7 +70,7 @@ def check_class_spread(function: Callable[[Tensor, Tensor], Tensor]) -> str:
         where = "in pixels that never change" if not got[right > 0].isnan().any() else "in your answer"
         raise Wrong(f"there is NaN {where}: rounding put a number below zero under the root. Subtract the mean first.")
     # wide enough for the mean of squares minus the squared mean, clamped at zero
-    got = name_the_mistake(got, mistakes, right, 3e-3, what="the spread")
+    got = name_the_mistake(got, mistakes, right, 3e-3, what="the spread", by=by_classes)
     return f"ten classes, off by at most {(got - right).abs().max().item():.0e}."
 
 
@@ -78,13 +99,20 @@ def check_collapse(function: Callable[[MnistDNN], tuple[Tensor, Tensor]]) -> str
     mistakes = {
         "W is the other way round; a row for each class, [10, 784].": (w3 @ w2 @ w1).T,
         "W is the last layer's alone; the other two layers are missing.": w3,
+        "there is no ReLU between these layers; multiply the matrices as they are.": w3 @ (w2 @ w1).relu(),
         "dense3 is missing in W.": w2 @ w1,
         "dense1 is missing in W.": w3 @ w2,
     }
     weight = name_the_mistake(weight, mistakes, w3 @ w2 @ w1, what="W")
     mistakes = {
         "b is zero; a picture of zeros does not get zero logits from this net.": torch.zeros(10),
+        "this is what a picture of ones gets; b is what a picture of zeros gets.": net(torch.ones(1, 784))[0],
+        "the biases are summed up before they are added; each has to go through the layers behind it.": (
+            b1.sum() + b2.sum() + b3
+        ),
         "b is dense3's bias alone; the biases before it come through the later layers.": b3,
+        "b is dense1's bias alone, carried through; those of dense2 and dense3 are missing.": w3 @ w2 @ b1,
+        "b is dense2's bias alone, carried through; those of dense1 and dense3 are missing.": w3 @ b2,
         "dense1's bias is missing in b.": w3 @ b2 + b3,
         "dense2's bias is missing in b.": w3 @ w2 @ b1 + b3,
         "dense3's bias is missing in b.": w3 @ (w2 @ b1 + b2),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from helpers.checks.core import Wrong, ask, checker, name_the_mistake
+from helpers.checks.core import Unknown, Wrong, ask, checker, name_the_mistake
 from helpers.evaluation import null_p_value
 
 
@@ -16,11 +16,12 @@ def _mean_vector(
     learn: Callable = lambda rows: rows[: len(rows) // 2],
     test: Callable = lambda rows: rows[len(rows) // 2 :],
     limit: Callable = lambda here, there: (here + there) / 2,
+    vector: Callable = lambda here, there: here - there,
     sign: int = 1,
     unit: bool = True,
 ) -> tuple[Tensor, float]:
     here, there = learn(concept).mean(0), learn(others).mean(0)
-    v = sign * (here - there)
+    v = sign * vector(here, there)
     v = v / v.norm() if unit else v
     cut = limit(here, there) @ v
     right = torch.cat([test(concept) @ v > cut, test(others) @ v <= cut])
@@ -63,11 +64,21 @@ def check_mean_vector(function: Callable[[Tensor, Tensor], tuple[Tensor, float]]
             "learn": lambda rows: rows[len(rows) // 2 :],
             "test": lambda rows: rows[: len(rows) // 2],
         },
+        "the vector is the mean of the concept alone; subtract that of the others.": {
+            "vector": lambda here, there: here
+        },
         "the limit is 0; it is the product of the vector with the point half-way between the two means.": {
             "limit": lambda here, there: 0 * here
         },
         "the limit is the mean of the others; take the point half-way between the two means.": {
             "limit": lambda here, there: there
+        },
+        "the limit lies a quarter of the way from the concept's mean; take half-way.": {
+            "limit": lambda here, there: 0.75 * here + 0.25 * there
+        },
+        "the halves are every other row; take the first half and the second half.": {
+            "learn": lambda rows: rows[::2],
+            "test": lambda rows: rows[1::2],
         },
         "the limit is the mean of the concept; take the point half-way between the two means.": {
             "limit": lambda here, there: here
@@ -86,13 +97,34 @@ def check_mean_vector(function: Callable[[Tensor, Tensor], tuple[Tensor, float]]
             (hit + miss) / 2,
         ),
         ("the accuracy is in per cent; give a share from 0 to 1.", 100 * only[-1]),
+        (
+            "the limit is the mean of all rows together; take the point half-way between the two means.",
+            torch.cat(
+                [
+                    concept[20:] @ v > torch.cat([concept[:20], others[:12]]).mean(0) @ v,
+                    others[12:] @ v <= torch.cat([concept[:20], others[:12]]).mean(0) @ v,
+                ]
+            )
+            .double()
+            .mean(),
+        ),
+        ("this is the number of right rows; divide it by the number of rows.", 32 * only[-1]),
+        ("this is the accuracy on the better of the two sets; count both together.", torch.maximum(hit, miss)),
         ("this is the share of rows that are wrong.", 1 - only[-1]),
     ):
         mistakes[hint] = torch.cat([only[:-1], torch.as_tensor(value).reshape(1).double()])
-    given = concept.clone(), others.clone()
-    name_the_mistake(_as_one(ask(function, *given)), mistakes, right, what="the vector with its accuracy")
-    if not (torch.equal(given[0], concept) and torch.equal(given[1], others)):
-        raise Wrong("the values are right, but the rows that you were given have changed; make new tensors.")
+    got = _as_one(ask(function, concept.clone(), others.clone()))
+    try:
+        name_the_mistake(
+            got,
+            mistakes,
+            right,
+            what="the vector with its accuracy",
+            by=lambda concept, others: _as_one(_mean_vector(concept, others)),
+        )
+    except Unknown:
+        name_the_mistake(got[:-1], {}, right[:-1], what="the vector")
+        name_the_mistake(got[-1], {}, right[-1], what="the accuracy")
     return "a unit vector towards the concept, and its accuracy on rows that it has not seen."
 
 
@@ -125,11 +157,35 @@ def check_p_value(function: Callable[[float, Tensor], float]) -> str:
                 (half >= half[0]).float().mean()
             ),
             "the distance is taken from the mean; take it from the median.": (mean >= mean[0]).float().mean(),
+            "your median is the lower of the two middle scores; quantile(0.5) is the mean of both.": (
+                (lambda d: (d >= d[0]).float().mean())((every - every.median()).abs())
+            ),
+            "the median is that of the null scores; take it of all Q + 1 scores.": (
+                (lambda d: (d >= d[0]).float().mean())((every - nulls.quantile(0.5)).abs())
+            ),
+            "this doubles the smaller of the two one-sided values; take the distance from the median.": 2
+            * torch.minimum((nulls >= score).float().mean(), (nulls <= score).float().mean()),
+            "this doubles the smaller of the two one-sided values; take the distance from the median. (Of Q + 1.)": 2
+            * torch.minimum((every >= score).float().mean(), (every <= score).float().mean()),
+            "you take one off the count; the concept's own score counts.": ((far >= far[0]).sum() - 1) / len(every),
+            "the concept is counted twice, it is among the scores already.": ((far >= far[0]).sum() + 1)
+            / (len(every) + 1),
+            "you divide by Q; there are Q + 1 scores.": (far >= far[0]).sum() / len(nulls),
+            "this is how many lie as near to the median, or nearer; take those at least as far.": (
+                (far <= far[0]).float().mean()
+            ),
+            "this takes the scores for normally distributed; count them.": 2
+            * torch.special.ndtr(-(score - nulls.mean()).abs() / nulls.std()),
+            "this is a distance in standard deviations; count the scores that lie as far.": (
+                (score - nulls.mean()).abs() / nulls.std()
+            ),
             "this is how many lie nearer to the median, 1 - p.": (far < far[0]).float().mean(),
             "this is the number of scores; divide it by Q + 1.": (far >= far[0]).float().sum(),
         }
         got = ask(function, score, nulls.clone())
-        name_the_mistake(torch.as_tensor(got).reshape(()), mistakes, null_p_value(score, nulls), what="the p-value")
+        name_the_mistake(
+            torch.as_tensor(got).reshape(()), mistakes, null_p_value(score, nulls), what="the p-value", by=null_p_value
+        )
     return "the rank of the concept among the null concepts, to both sides."
 
 
@@ -152,6 +208,26 @@ def check_without(function: Callable[[Tensor, Tensor, Tensor, int], Tensor]) -> 
         "this is the part alone; it has to be taken away from the maps.": part,
         "this is the sum of the other parts; what no part explains has to stay in the maps.": all_parts - part,
         "all parts have been taken away; subtract part r alone.": maps - all_parts,
+        "half of the part has been taken away; take all of it.": maps - part / 2,
+        "the part has been taken away twice.": maps - 2 * part,
+        "this is part 0; take away part r.": maps - torch.einsum("nij,k->nkij", amounts[:, 0], directions[0]),
+        "this is the part behind: r counts from 0.": maps
+        - torch.einsum("nij,k->nkij", amounts[:, r + 1], directions[r + 1]),
+        "the parts before r have been taken away, too.": maps
+        - torch.einsum("nrij,rk->nkij", amounts[:, : r + 1], directions[: r + 1]),
+        "all directions are added up; take direction r.": maps
+        - torch.einsum("nij,k->nkij", amounts[:, r], directions.sum(0)),
+        "the amounts of all parts are added up; take that of part r.": maps
+        - torch.einsum("nij,k->nkij", amounts.sum(1), directions[r]),
+        "the direction is squared; multiply by it once.": maps
+        - torch.einsum("nij,k->nkij", amounts[:, r], directions[r] ** 2),
+        "the channels of the direction are turned round.": maps
+        - torch.einsum("nij,k->nkij", amounts[:, r], directions[r].flip(0)),
+        "the largest amount of all parts is taken away; take that of part r.": maps
+        - torch.einsum("nij,k->nkij", amounts.amax(1), directions[r]),
+        "the maps are multiplied by 1 minus the part; subtract it.": maps * (1 - part),
+        "the amount is averaged over the pictures, too; take away what is there.": maps
+        - (directions[r] * amounts[:, r].mean())[:, None, None],
         "this is another part: r counts from 0.": maps - torch.einsum("nij,k->nkij", amounts[:, 1], directions[1]),
         "you have projected the maps on the direction; the amounts of the decomposition are given.": (
             maps - torch.einsum("nij,k->nkij", on_direction, directions[r])
@@ -168,8 +244,16 @@ def check_without(function: Callable[[Tensor, Tensor, Tensor, int], Tensor]) -> 
             maps - torch.einsum("ij,k->kij", amounts[0, r], directions[r])
         ),
     }
-    given = maps.clone(), amounts.clone(), directions.clone()
-    name_the_mistake(ask(function, *given, r), mistakes, maps - part, what="the maps")
-    if not all(torch.equal(one, before) for one, before in zip(given, (maps, amounts, directions), strict=True)):
-        raise Wrong("the maps are right, but a tensor that you were given has changed; make a new one.")
+    got = ask(function, maps.clone(), amounts.clone(), directions.clone(), r)
+    name_the_mistake(
+        got,
+        mistakes,
+        maps - part,
+        what="the maps",
+        by=lambda maps, amounts, directions, r: maps - torch.einsum("nij,k->nkij", amounts[:, r], directions[r]),
+    )
+    got = ask(function, maps.clone(), amounts.clone(), directions.clone(), 1)
+    right = maps - torch.einsum("nij,k->nkij", amounts[:, 1], directions[1])
+    ignored = {"another part than r is taken away, now that r is 1.": maps - part}
+    name_the_mistake(got, ignored, right, what="the maps without part 1")
     return "the maps without one part; all else is still there."

@@ -4,12 +4,18 @@ Nothing raises, unless ``COURSE_STRICT=1`` asks blanks and wrong answers to (for
 """
 
 import functools
+import inspect
 import os
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from helpers.checks import diagnosis, traces
+from helpers.checks.behaviour import Call, copied, same
 
 
 class NotAnswered(AssertionError):
@@ -20,21 +26,41 @@ class Wrong(AssertionError):
     """The answer is wrong; the message is the hint that the student reads."""
 
 
+class Unknown(Wrong):
+    """The answer is wrong, and none of the mistakes that its exercise knows."""
+
+
+@dataclass
+class _Check:
+    """What a check has seen so far: what the function changed, what is worth a word, and its last call."""
+
+    changed: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    call: Call | None = None
+
+
+_OPEN: list[_Check] = []  # the check that runs, and those that called it
+
+
 def checker(body: Callable[..., str]) -> Callable[..., bool | None]:
     """Make a checker of ``body(answer, ...)``, which raises :class:`Wrong` or returns what was right.
 
     The checker prints its verdict and returns True (right), False (wrong) or None (not answered: ``None``,
-    ``...``, or a function that returns nothing, see :func:`ask`).
+    ``...``, or a function that returns nothing, see :func:`ask`). An answer whose values are right is wrong if its
+    function changed what it was given, see :mod:`helpers.checks.traces`.
     """
 
     @functools.wraps(body)
     def check(answer: Any = None, *others: Any, **options: Any) -> bool | None:
+        _OPEN.append(seen := _Check())
         try:
             if _blank((answer, *others)):
                 raise NotAnswered
             praise = body(answer, *others, **options)
+            left_as_it_was()
         except Wrong as wrong:
-            verdict, problem = False, Wrong(f"Not yet: {wrong}")
+            besides = f" Besides, {seen.changed[0]}" if seen.changed and seen.changed[0] not in str(wrong) else ""
+            verdict, problem = False, Wrong(f"Not yet: {wrong}{besides}")
         except Exception as error:
             hint = "Has your answer the type and shape that the question asks for?"
             verdict, problem = False, Wrong(f"Not yet: the check stopped with {_in_words(error)}. {hint}")
@@ -42,29 +68,46 @@ def checker(body: Callable[..., str]) -> Callable[..., bool | None]:
                 verdict, problem = None, NotAnswered("Not answered yet. Fill in the answer, then run this again.")
         else:
             verdict, problem = True, None
+        finally:
+            _OPEN.pop()
         if problem and os.environ.get("COURSE_STRICT") == "1":
             raise problem
-        print(problem or f"Right: {praise}")
+        print(problem or " ".join([f"Right: {praise}", *dict.fromkeys(seen.remarks)]))
         return verdict
 
     return check
 
 
 def ask(function: Callable, *inputs: Any, **options: Any) -> Any:
-    """Call a student's function; raise NotAnswered if it returns nothing, Wrong if it stops with an error."""
+    """Call a student's function; raise NotAnswered if it returns nothing, Wrong if it stops with an error.
+
+    What it changes in tensors, lists and modules among the inputs is kept, and told once its values are right.
+    """
     if not callable(function):
         raise Wrong(f"a function is asked for, not a {type(function).__name__}; give its name, without brackets.")
+    names = _names(function, len(inputs))
+    looks = [traces.watch(name, one) for name, one in zip(names, inputs, strict=True)]
+    given, start = copied(inputs) if _OPEN else inputs, time.monotonic()
     try:
         result = function(*inputs, **options)
     except Exception as error:
         if _left_blank(error):
             raise NotAnswered from None
         shapes = ", ".join(str(list(one.shape)) for one in inputs if hasattr(one, "shape"))
-        given = f" It was given input of shape {shapes}." if shapes else ""
-        raise Wrong(f"your function stopped with {_in_words(error)}.{given}") from error
+        told = f" It was given input of shape {shapes}." if shapes else ""
+        raise Wrong(f"your function stopped with {_in_words(error)}.{told}") from error
     if _blank(result):
         raise NotAnswered
+    if _OPEN:
+        _OPEN[-1].changed += [clause for look in looks for clause in look()]
+        _OPEN[-1].call = Call(function, tuple(given), options, names, result, time.monotonic() - start)
     return result
+
+
+def left_as_it_was() -> None:
+    """Raise Wrong if a call of :func:`ask` in this check changed what it was given; a check ends with this anyway."""
+    if _OPEN and _OPEN[-1].changed:
+        raise Wrong(f"the values are right, but {_OPEN[-1].changed[0]}")
 
 
 def name_the_mistake(
@@ -74,24 +117,36 @@ def name_the_mistake(
     tolerance: float = 1e-4,
     *,
     what: str = "your answer",
+    by: Callable | None = None,
 ) -> Tensor:
     """Like :func:`close`, but known wrong answers get their own hint: ``mistakes`` maps hint to wrong answer.
 
-    A wrong answer may have any shape, and may be a function without arguments, called only when needed.
+    A wrong answer may have any shape, and may be a function without arguments, called only when needed. An answer
+    that is none of them gets what :mod:`helpers.checks.diagnosis` finds out; ``by`` is a right function in place of
+    the student's, so that one can see which other input would make the answer right.
     """
+    rounding = diagnosis.rounding_of(got)
     got, expected = _tensor(got, what), _tensor(expected, "the expected answer")
-    if _same(got, expected, tolerance):
+    if same(got, expected, tolerance):
         return got
+    allowed = max(tolerance, rounding)
+    nearest = (got - expected).abs().max() if same(got, expected, allowed) else torch.inf
     for hint, wrong in mistakes.items():
-        if _same(got, _tensor(wrong() if callable(wrong) else wrong, "a known mistake"), tolerance):
+        wrong = _tensor(wrong() if callable(wrong) else wrong, "a known mistake")
+        if same(got, wrong, allowed) and (got.numel() == 0 or (got - wrong).abs().max() < nearest):
             raise Wrong(hint)
+    if nearest < torch.inf:
+        if _OPEN:
+            _OPEN[-1].remarks.append("(In half precision, which holds three digits; use float32 for more.)")
+        return got
     if got.shape != expected.shape:
-        cure = "; squeeze or unsqueeze puts that right" * (got.squeeze().shape == expected.squeeze().shape)
-        raise Wrong(f"{what} has shape {list(got.shape)}, asked for is {list(expected.shape)}{cure}.")
-    if not got.isfinite().all():
-        raise Wrong(f"{what} holds {int((~got.isfinite()).sum())} values that are NaN or infinite.")
+        raise Unknown(diagnosis.worded(diagnosis.of_shape(got, expected, allowed), what))
+    found = diagnosis.of_values(got, expected, allowed, _OPEN[-1].call if _OPEN else None, by)
     off, top = (got - expected).abs().max().item(), expected.abs().max().item()
-    raise Wrong(f"{what} is off by up to {off:.3g}, where the largest value should be {top:.3g}.")
+    alike = diagnosis.resemblance(got, expected) if not found else ""
+    found = found or f"{{what}} {{is_}} off by up to {off:.3g}, where the largest value should be {top:.3g}{alike}."
+    first = diagnosis.first_difference(got, expected, allowed) if got.isfinite().all() else ""
+    raise Unknown(diagnosis.worded(found, what) + first)
 
 
 def close(got: Any, expected: Any, tolerance: float = 1e-4, *, what: str = "your answer") -> Tensor:
@@ -114,10 +169,15 @@ def _left_blank(error: Exception) -> bool:
     return isinstance(error, NotAnswered) or (isinstance(error, NotImplementedError) and not error.args)
 
 
-def _same(a: Tensor, b: Tensor, tolerance: float) -> bool:
-    if a.shape != b.shape or a.numel() == 0:
-        return a.shape == b.shape
-    return ((a - b).abs().max() <= tolerance * (b.abs().max().item() or 1.0)).item()
+def _names(function: Callable, count: int) -> list[str]:
+    """Return what the student calls the inputs, or their numbers."""
+    names = [f"input {i + 1}" for i in range(count)]
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return names
+    own = [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    return [*own[:count], *names[len(own) :]]
 
 
 def _tensor(value: Any, what: str) -> Tensor:

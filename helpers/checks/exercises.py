@@ -118,6 +118,20 @@ def check_q2_cam(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
             "you chose by weight times mean; here the mean alone decides.": _cam(
                 maps, weight, (weight * means).topk(keep).indices
             ),
+            "you chose maps by the size of their weight; choose by mean activation.": _cam(
+                maps, weight, weight.abs().topk(keep).indices
+            ),
+            "you chose by the size of weight times mean; here the mean alone decides.": _cam(
+                maps, weight, (weight * means).abs().topk(keep).indices
+            ),
+            "you chose maps by their spread; choose by their mean.": _cam(
+                maps, weight, maps.std((1, 2)).topk(keep).indices
+            ),
+            "the weights are sorted by themselves: map k goes with weight k.": einsum(
+                "k,kij->ij", weight.sort(descending=True).values[:keep], maps[chosen]
+            ),
+            "one map is missing.": _cam(maps, weight, chosen[:-1]),
+            "the sum is scaled up to all maps; add up the chosen ones only.": right * k / keep,
             "you chose maps but not their weights: map k goes with weight k.": einsum(
                 "k,kij->ij", weight[:keep], maps[chosen]
             ),
@@ -127,7 +141,14 @@ def check_q2_cam(function: Callable[[Tensor, Tensor, int], Tensor]) -> str:
             "you divide by the number of maps; CAM adds them up.": right / keep,
             "negative values are gone; CAM has no ReLU.": right.relu(),
         }
-        name_the_mistake(ask(function, maps.clone(), weight.clone(), keep), mistakes, right, what="the map")
+        got = ask(function, maps.clone(), weight.clone(), keep)
+        name_the_mistake(
+            got,
+            mistakes,
+            right,
+            what="the map",
+            by=lambda maps, weight, keep: _cam(maps, weight, maps.mean((1, 2)).topk(keep).indices),
+        )
     return "20 of 40, 4 of 9 and 5 of 5 maps give the right sums."
 
 
@@ -163,6 +184,41 @@ def check_q2_count(function: Callable[[Tensor, Tensor, float], int]) -> str:
             lambda sums, whole: sums.sum(1) / whole.sum()
         ),
         "this is the count for a correlation; share_of takes the length of what is missing.": first(_alike),
+        "you add the maps by weight times mean activation; go by mean activation alone.": first(
+            fit, [(weight * maps.mean((1, 2))).argsort(descending=True) for maps, weight, _ in cases]
+        ),
+        "you compare sums of absolute values; a map's length is the root of the sum of its squares.": first(
+            lambda sums, whole: 1 - (sums - whole).abs().sum(1) / whole.abs().sum()
+        ),
+        "you compare the largest differences; a map's length is the root of the sum of its squares.": first(
+            lambda sums, whole: 1 - (sums - whole).abs().amax(1) / whole.abs().max()
+        ),
+        "you compare the lengths of the maps; share_of takes the length of what is missing.": first(
+            lambda sums, whole: sums.norm(dim=1) / whole.norm()
+        ),
+        "you divide by the length of the part; divide by that of the whole.": first(
+            lambda sums, whole: 1 - (sums - whole).norm(dim=1) / sums.norm(dim=1)
+        ),
+        "this counts maps after which the share is not reached; one more map may lower it, so look for the first.": (
+            lambda: torch.tensor(
+                [
+                    int((fit(sums.flatten(1), sums[-1].flatten()) < share).sum())
+                    for (maps, weight, share), order in zip(cases, orders, strict=True)
+                    for sums in [partial_cams(maps, weight, order)]
+                ]
+            )
+        ),
+        "this is the number whose share comes nearest; look for the first that reaches it.": lambda: torch.tensor(
+            [
+                int((fit(sums.flatten(1), sums[-1].flatten()) - share).abs().argmin()) + 1
+                for (maps, weight, share), order in zip(cases, orders, strict=True)
+                for sums in [partial_cams(maps, weight, order)]
+            ]
+        ),
+        "you add the maps by their highest value; go by mean activation.": first(
+            fit, [maps.amax((1, 2)).argsort(descending=True) for maps, _, _ in cases]
+        ),
+        "this is how many maps are left out; the number of those that are needed is asked for.": sizes - right,
         "the lengths are squared; share_of divides plain lengths.": first(
             lambda sums, whole: 1 - ((sums - whole).norm(dim=1) / whole.norm()) ** 2
         ),
@@ -245,14 +301,25 @@ def check_q3_cam(function: Callable[[nn.Module, Tensor, Tensor, str], Tensor]) -
             "your maps are scaled to [0, 1]; the raw map is asked for, plotting scales.": right
             / right.amax((1, 2), keepdim=True),
         }
+        mistakes |= {
+            "you took absolute values; what is negative becomes 0.": _grad_cam(net, x, target, layer, relu=False).abs(),
+            "the mean over the batch makes each gradient smaller; sum the logits of the pictures.": right / len(x),
+            "the gradient is that of a probability; take the logit, before any softmax.": _grad_cam(
+                net, x, target, layer, score=lambda logits: logits.softmax(1)
+            ),
+            "the gradient is that of the loss; take the logit itself.": _grad_cam(
+                net, x, target, layer, score=lambda logits: -logits.log_softmax(1)
+            ),
+            "the gradient is that of the mean loss; take the logit itself.": _grad_cam(
+                net, x, target, layer, score=lambda logits: -logits.log_softmax(1) / len(x)
+            ),
+        }
         for other in set(LAYERS) - {layer}:
             mixed = f"the gradient is that of {layer}, the activations those of {other}; take both at one layer."
             mistakes[f"asked for {layer}, you give the map of {other}."] = _grad_cam(net, x, target, other)
             mistakes[mixed] = _grad_cam(net, x, target, layer, maps_of=other)
         got = ask(function, net, x.clone(), target.clone(), layer)
-        name_the_mistake(got, mistakes, right, what=f"the map at {layer}")
-    if any(part._forward_hooks or part._backward_hooks for part in net.modules()):
-        raise Wrong("the maps are right, but a hook is left in the net; `with capture(...)` takes it away.")
+        name_the_mistake(got, mistakes, right, what=f"the map at {layer}", by=_grad_cam)
     return "the maps of three layers of a random net, two of 10 x 8 and one of 5 x 4 places."
 
 
@@ -278,10 +345,11 @@ def _grad_cam(
     relu: bool = True,
     average: bool = True,
     maps_of: str | None = None,
+    score: Callable[[Tensor], Tensor] = lambda logits: logits,
 ) -> Tensor:
     """Return Grad-CAM [N, h, w], or what comes of one mistake; without a target, the gradient of all logits."""
     with capture(find_layer(net, layer), find_layer(net, maps_of or layer)) as (own, maps):
-        logits = net(x)
+        logits = score(net(x))
     gradient = own.gradient(logits if target is None else logits.gather(1, target[:, None]))
     if average:
         heat = einsum("nk,nkij->nij", gradient.mean((2, 3)), maps.activations)

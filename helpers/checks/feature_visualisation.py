@@ -5,9 +5,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from helpers.checks.core import Wrong, ask, checker, name_the_mistake
+from helpers.checks.core import ask, checker, name_the_mistake
 
 Score = Callable[[Tensor], Tensor]
+
+
+def _stretched(x: Tensor) -> Tensor:
+    low, top = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    return (x - low) / (top - low)
 
 
 @checker
@@ -37,6 +42,15 @@ def check_ascend(function: Callable[[Score, Tensor, int, float], Tensor]) -> str
             x = end(x + rate * scaled(slope(at(x))))
         return x
 
+    def by_steps(score: Score, start: Tensor, steps: int, rate: float) -> Tensor:
+        x = start
+        for _ in range(steps):
+            x = x.detach().requires_grad_()
+            with torch.enable_grad():
+                (g,) = torch.autograd.grad(score(x).sum(), x)
+            x = cut(x.detach() + rate * length(g))
+        return x
+
     mistakes = {
         "it goes downhill: add the gradient, do not take it away.": lambda: walk(lambda g: -length(g)),
         "the gradient goes in as it is; divide each picture's gradient by its own length.": lambda: walk(lambda g: g),
@@ -57,6 +71,30 @@ def check_ascend(function: Callable[[Score, Tensor, int, float], Tensor]) -> str
             lambda g: g / g.std((1, 2, 3), keepdim=True)
         ),
         "you step by the gradient's sign alone; keep its values, and divide by the length.": lambda: walk(torch.sign),
+        "the length is that of the mean square; add the squares up, then take the root.": lambda: walk(
+            lambda g: g / g.square().mean((1, 2, 3), keepdim=True).sqrt()
+        ),
+        "a large number is added to the length; one like 1e-9 is enough.": lambda: walk(
+            lambda g: g / (g.flatten(1).norm(dim=1).view(-1, 1, 1, 1) + 0.1)
+        ),
+        "each place has a length of its own, over the colours; take one for the whole picture.": lambda: walk(
+            lambda g: g / g.norm(dim=1, keepdim=True)
+        ),
+        "the direction is cut off at 0 and 1; cut off the picture.": lambda: walk(lambda g: length(g).clamp(0, 1)),
+        "each step begins at nothing: add it to the picture.": lambda: cut(rate * length(slope(start))),
+        "the mean is taken off the gradient; leave it as it is.": lambda: walk(
+            lambda g: (g - g.mean((1, 2, 3), keepdim=True)) / g.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        ),
+        "the absolute value is taken after each step; cut the values off at 0 and 1.": lambda: walk(
+            end=lambda x: x.abs().clamp(max=1)
+        ),
+        "your step is half of rate.": lambda: walk(lambda g: length(g) / 2),
+        "your step is twice the rate.": lambda: walk(lambda g: 2 * length(g)),
+        "your step has length 1; multiply the direction by rate.": lambda: walk(lambda g: length(g) / rate),
+        "this is how far the picture has moved; return where it is.": lambda: walk() - start,
+        "these are the scores; return the pictures.": lambda: score(walk()),
+        "the pictures are stretched to 0 and 1; cut them off.": lambda: walk(end=_stretched),
+        "the pictures go through a sigmoid; cut them off at 0 and 1.": lambda: walk(end=torch.sigmoid),
         "the pictures leave the range from 0 to 1: cut them off after each step.": lambda: walk(end=lambda x: x),
         "you cut off only once, at the end; do it after each step.": lambda: cut(walk(end=lambda x: x)),
         "you cut off at -1 and 1; black is 0.": lambda: walk(end=lambda x: x.clamp(-1, 1)),
@@ -65,12 +103,16 @@ def check_ascend(function: Callable[[Score, Tensor, int, float], Tensor]) -> str
         "that is one step too few.": lambda: walk(count=steps - 1),
         "that is one step too many.": lambda: walk(count=steps + 1),
     }
-    given = start.clone()
-    got = name_the_mistake(ask(function, score, given, steps, rate), mistakes, walk(), what="the picture")
-    if not torch.equal(given, start):
-        raise Wrong("the pictures are right, but your function wrote into start; work on a copy.")
+    got = ask(function, score, start.clone(), steps, rate)
+    got = name_the_mistake(got, mistakes, walk(), what="the picture", by=by_steps)
     alone = ask(function, lambda x: score(x.expand_as(start))[:1], start[:1].clone(), steps, rate)
     name_the_mistake(alone, {}, walk()[:1], what="one picture alone")
+    far = ask(function, score, start.clone(), 3, 2.0)  # these steps are so long that the score falls at times
+    x = start
+    for _ in range(3):
+        x = cut(x + 2 * length(slope(x)))
+    ignored = {"your function takes the same steps for another `steps` and `rate`; use both.": walk()}
+    name_the_mistake(far, ignored, x, what="the picture after 3 steps of length 2")
     before, after = score(start).mean().item(), score(got).mean().item()
     return f"{steps} steps raise the mean score from {before:.1f} to {after:.1f}, and no pixel leaves its range."
 
@@ -105,6 +147,43 @@ def check_fine_share(function: Callable[[Tensor], Tensor]) -> str:
             fine, torch.fft.fft2(x).abs() ** 2
         ),
         "you add up amplitudes; variance is the square of them.": lambda: share(fine, spectrum(x, 1)),
+        "the limit is a quarter; yours is an eighth.": lambda: share((down**2 + right**2).sqrt() > 0.125),
+        "only the real part is squared; take abs() of each wave first.": lambda: share(
+            fine, torch.fft.fft2(x - x.mean((2, 3), keepdim=True)).real ** 2
+        ),
+        "only the imaginary part is squared; take abs() of each wave first.": lambda: share(
+            fine, torch.fft.fft2(x - x.mean((2, 3), keepdim=True)).imag ** 2
+        ),
+        "the two frequencies are added with their signs, so that they cancel; take the root of the sum of squares.": (
+            lambda: share((down + right).abs() > 0.25)
+        ),
+        "you take the mean of the two frequencies; take the root of the sum of squares.": lambda: share(
+            (down.abs() + right.abs()) / 2 > 0.25
+        ),
+        "you take the smaller of the two frequencies; take the root of the sum of squares.": lambda: share(
+            torch.minimum(down.abs() + 0 * right, right.abs() + 0 * down) > 0.25
+        ),
+        "you add up roots of amplitudes; variance is the square of them.": lambda: share(fine, spectrum(x) ** 0.25),
+        "you divide by the number of fine waves; divide by all detail.": lambda: (
+            (spectrum(x) * fine).sum((1, 2, 3)) / fine.sum()
+        ),
+        "you divide by the strongest wave; divide by all detail.": lambda: (
+            (spectrum(x) * fine).sum((1, 2, 3)) / spectrum(x).amax((1, 2, 3))
+        ),
+        "the transform runs over colours and height; take the last two axes.": lambda: share(
+            fine, torch.fft.fft2(x - x.mean((2, 3), keepdim=True), dim=(1, 2)).abs() ** 2
+        ),
+        "this is fine over coarse detail; divide by all detail.": lambda: share(fine) / (1 - share(fine)),
+        "the colours are averaged before the transform, so they cancel; add up their squared amplitudes.": lambda: (
+            share(fine, spectrum(x.mean(1, keepdim=True)))
+        ),
+        "this is the first colour alone; add up over the colours.": lambda: share(fine, spectrum(x[:, :1])),
+        "one mean is taken away from all colours of a picture; each colour has its own.": lambda: share(
+            fine, torch.fft.fft2(x - x.mean((1, 2, 3), keepdim=True)).abs() ** 2
+        ),
+        "the waves are moved by fftshift, the frequencies are not; leave it out.": lambda: share(
+            fine, torch.fft.fftshift(spectrum(x), dim=(2, 3))
+        ),
         "this is the share of coarse detail.": lambda: share(~fine),
         "a wave of exactly 0.25 is not above it: use > and not >=.": lambda: share((down**2 + right**2).sqrt() >= 0.25),
         "only waves up and down are judged; take both directions.": lambda: share(
@@ -142,9 +221,8 @@ def check_fine_share(function: Callable[[Tensor], Tensor]) -> str:
         ),
         "this is the detail itself; divide by all detail of the picture.": lambda: (spectrum(x) * fine).sum((1, 2, 3)),
     }
-    given = x.clone()
-    got = name_the_mistake(ask(function, given), mistakes, share(fine), what="the share")
-    if not torch.equal(given, x):
-        raise Wrong("the share is right, but your function wrote into x; work on a new tensor.")
+    got = name_the_mistake(
+        ask(function, x.clone()), mistakes, share(fine), what="the share", by=lambda x: share(fine, spectrum(x))
+    )
     lowest, highest = got.min().item(), got.max().item()
     return f"the three pictures have {lowest:.0%} to {highest:.0%} of fine detail."

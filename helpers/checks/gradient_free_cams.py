@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, einsum, nn
 
-from helpers.checks.core import Wrong, ask, checker, name_the_mistake
+from helpers.checks.core import ask, checker, name_the_mistake
 
 Head = Callable[[Tensor], Tensor]
 
@@ -31,6 +31,12 @@ def _predicted(head: Head, maps: Tensor, target: Tensor) -> Tensor:
         leaf = maps.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(head(leaf).gather(1, target[:, None]).sum(), leaf)
     return (gradient * maps).sum((2, 3))
+
+
+def _replaced(head: Head, maps: Tensor, by: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the logits [K, N, classes] where each map in turn is ``by(map)``."""
+    eye = torch.eye(maps.shape[1])[..., None, None]
+    return torch.stack([head(torch.where(row > 0, by(maps), maps)) for row in eye])
 
 
 @checker
@@ -72,15 +78,34 @@ def check_ablation_weights(function: Callable[[Head, Tensor, Tensor], Tensor]) -
         "the maps you removed stay removed: start each time from all maps.": weights(
             _without(head, maps, 1 - eye.cumsum(0).clamp(max=1)), target
         ),
+        "you set map k to 1; set it to zero.": lambda: weights(
+            _replaced(head, maps, lambda m: torch.ones_like(m)), target
+        ),
+        "you turned the sign of map k; set it to zero.": lambda: weights(_replaced(head, maps, torch.neg), target),
+        "map k is subtracted from all maps; set it alone to zero.": lambda: weights(
+            torch.stack([head(maps - maps[:, k : k + 1]) for k in range(5)]), target
+        ),
+        "you halved map k; set it to zero.": lambda: weights(_replaced(head, maps, lambda m: m / 2), target),
+        "the score is the sum of all logits; take that of the class asked for.": lambda: (
+            ((whole.sum(1) - removed.sum(2)) / whole.sum(1)).T
+        ),
+        "the score is the loss; take the logit of the class asked for.": lambda: (
+            1 - removed.log_softmax(2)[:, rows, target].T / whole.log_softmax(1)[rows, target, None]
+        ),
+        "the loss of score is divided by the sum of both scores; divide by the whole score.": (before - after)
+        / (before + after),
+        "this is the logarithm of the quotient; take the share that is lost.": (before / after).log(),
         "you set map k to its mean over places; set it to zero.": lambda: weights(
             torch.stack([head(torch.lerp(maps, maps.mean((2, 3), keepdim=True), row[:, None, None])) for row in eye]),
             target,
         ),
     }
-    given = maps.clone()
-    name_the_mistake(ask(function, head, given, target), mistakes, right, what="the weights")
-    if not torch.equal(given, maps):
-        raise Wrong("your function writes into the maps that it was given; work on a copy.")
+
+    def by_removal(head: Head, maps: Tensor, target: Tensor) -> Tensor:
+        return 1 - _without(head, maps, 1 - eye)[:, rows, target].T / head(maps)[rows, target, None]
+
+    got = ask(function, head, maps.clone(), target)
+    name_the_mistake(got, mistakes, right, what="the weights", by=by_removal)
     one = ask(function, head, maps[:1].clone(), target[:1])
     name_the_mistake(one, {}, right[:1], what="the weights of a batch of one picture")
     return f"{right.numel()} weights agree; {(right < 0).sum()} of them are negative, as some maps speak against."
@@ -107,6 +132,14 @@ def check_power_iteration(function: Callable[[Tensor, int], Tensor]) -> str:
     _, strengths, patterns = torch.linalg.svd(maps.flatten(2), full_matrices=False)
     first = (strengths[:, :1] * patterns[:, 0]).abs().unflatten(1, (3, 4))
     together = maps.transpose(0, 1).flatten(1)[None]  # one vector for the whole batch
+
+    def _by(length: Callable[[Tensor], Tensor], start: Tensor | None = None) -> Tensor:
+        rows, v = maps.flatten(2), torch.ones(maps.shape[:2]) if start is None else start
+        for _ in range(2):
+            v = einsum("nkp,np->nk", rows, einsum("nkp,nk->np", rows, v))
+            v = v / length(v)
+        return einsum("nkp,nk->np", rows, v).unflatten(1, maps.shape[2:])
+
     shared = einsum("k,nkij->nij", _iterated(together[..., None], 2)[0][0], maps)
     mistakes = {
         "this is the limit, the first singular vector; return what you have after `steps` steps.": first,
@@ -120,16 +153,34 @@ def check_power_iteration(function: Callable[[Tensor, int], Tensor]) -> str:
         "you returned v, one number for each map; return the weighted sum of the maps.": v,
         "all pictures share one v; each picture has its own.": shared,
         "you averaged over the maps; add them up.": right / maps.shape[1],
+        "v is divided by its largest value; divide it by its length.": lambda: _by(lambda v: v.amax(1, True)),
+        "v is divided by its sum; divide it by its length.": lambda: _by(lambda v: v.sum(1, True)),
+        "v is divided by its squared length; divide it by its length.": lambda: _by(
+            lambda v: v.norm(dim=1, keepdim=True) ** 2
+        ),
+        "you start with the first map alone; start with ones.": lambda: _by(
+            lambda v: v.norm(dim=1, keepdim=True), start=torch.eye(5)[:1].expand(3, 5)
+        ),
+        "one mean is subtracted from all maps of a picture; take the maps as they are.": _iterated(
+            maps - maps.mean((1, 2, 3), keepdim=True), 2
+        )[1],
+        "you took twice as many steps.": _iterated(maps, 4)[1],
         "the sign is turned: start with ones, and all values stay positive.": -right,
         "you divided by the length over the whole batch; each picture's v has its own.": lambda: _by_batch(maps, 2),
     }
-    given = maps.clone()
-    name_the_mistake(ask(function, given, 2), mistakes, right, what="the maps after 2 steps")
-    if not torch.equal(given, maps):
-        raise Wrong("the values are right, but the maps that you were given have changed; make new tensors.")
+    name_the_mistake(
+        ask(function, maps.clone(), 2),
+        mistakes,
+        right,
+        what="the maps after 2 steps",
+        by=lambda maps, steps: _iterated(maps, steps)[1],
+    )
     for steps in (1, 0):
         got, word = ask(function, maps.clone(), steps), "step" if steps == 1 else "steps"
         ignored = {"your function ignores `steps`.": right}
+        if steps == 0:
+            ignored["at least one step is taken; without steps v is (1, ..., 1)."] = _iterated(maps, 1)[1]
+            ignored["v begins with length one; it is (1, ..., 1)."] = maps.sum(1) / maps.shape[1] ** 0.5
         name_the_mistake(got, ignored, _iterated(maps, steps)[1], what=f"the maps after {steps} {word}")
     name_the_mistake(ask(function, maps[:1].clone(), 2), {}, right[:1], what="the map of a single picture")
     return "the maps after 0, 1 and 2 steps agree, and none has a negative value."

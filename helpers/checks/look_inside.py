@@ -1,15 +1,29 @@
 """Checkers of lesson *look_inside*: reading the outputs of layers with hooks, and the size of a receptive field."""
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from helpers.checks.core import NotAnswered, Wrong, ask, checker, name_the_mistake
+from helpers.checks.core import NotAnswered, Wrong, ask, checker, left_as_it_was, name_the_mistake
+from helpers.checks.traces import hooks_left, hooks_of
 
 
 class _Stops(RuntimeError):
     """What the checker's own broken network raises."""
+
+
+class _Net(nn.Sequential):
+    """A network that does more than to run its parts one after the other, as most do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Halve the values behind the first ReLU."""
+        x = self[1](self[0](x)) / 2
+        for part in self[2:]:
+            x = part(x)
+        return x
 
 
 class _Broken(nn.Module):
@@ -27,10 +41,9 @@ def check_outputs(function: Callable[[nn.Module, Sequence[nn.Module], Tensor], S
     x = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         one = first(x)
-        two = second(one.relu())
-    hooks, state, given = _hooks(model), _state(model), x.clone()
+        two = second(one.relu() / 2)
     runs.clear()
-    got = _call(function, model, [second, first], given)
+    got = _call(function, model, [second, first], x.clone())
     if len(got) != 2:
         raise Wrong(f"two layers were asked for, and {len(got)} outputs came back.")
     if any(output is None for output in got):
@@ -39,35 +52,31 @@ def check_outputs(function: Callable[[nn.Module, Sequence[nn.Module], Tensor], S
             " the time the hook runs, the last of its values."
         )
     mistakes = {
-        "these are the layers' inputs; a hook gets them second, and the output third.": one.relu(),
+        "these are the layers' inputs; a hook gets them second, and the output third.": one.relu() / 2,
+        "the layers are run one after the other, and this network's forward does more; run the model itself, once, and "
+        "read its layers with hooks.": second(one.relu()).detach(),
+        "the second layer is run on the pictures' own values; run the model, and read with hooks.": lambda: second(
+            torch.cat([x, x[:, :1]], 1)
+        ).detach(),
         "an in-place ReLU behind the layer wrote over your output; keep a clone of it.": two.relu(),
         "the outputs stand in the order in which the layers run; asked for is the order of `layers`.": one,
     }
     name_the_mistake(got[0], mistakes, two, what="the first output")
     name_the_mistake(got[1], {"every place holds the same output; each hook needs its own place.": two}, one)
-    if _hooks(model) < hooks:
-        raise Wrong("a hook that somebody else had set is gone; remove only those that you set.")
-    if _hooks(model) > hooks:
-        raise Wrong(f"{_hooks(model) - hooks} of your hooks are still there; remove each when the model has run.")
     if len(runs) > 1:
         raise Wrong(f"the outputs are right, but the model ran {len(runs)} times; one run serves all layers.")
-    if not torch.equal(given, x):
-        raise Wrong("the outputs are right, but your function wrote into x; leave the pictures as they came.")
-    if _state(model) != state:
-        raise Wrong(
-            "the outputs are right, but the model is left changed: each module's train() or eval() mode, and each"
-            " parameter's requires_grad, should be as they came."
-        )
 
-    broken = nn.Sequential(*model, _Broken())
+    left_as_it_was()
+    broken = _Net(*model, _Broken())
+    hooks = hooks_of(broken)
     try:
         function(broken, [second, first], x)
     except _Stops:
         pass
     else:
         raise Wrong("a model stopped with an error, and your function kept it to itself; let it through.")
-    if _hooks(broken) > hooks:
-        raise Wrong("when the model stops with an error, your hooks stay; remove them in `finally`.")
+    for left in hooks_left(broken, hooks):
+        raise Wrong(f"when the model stops with an error, {left}")
     return "the outputs of both layers stand in the right order, and no hook stays, even after an error."
 
 
@@ -107,6 +116,31 @@ def check_receptive_field(function: Callable[[list[tuple[int, int]]], tuple[int,
         "you start from 0; before any layer, a unit is a pixel and sees 1.": each(lambda layers: _field(layers)[0] - 1),
         "you walk from the picture with the rule for walking back, (size - 1) * stride + kernel; begin with the last"
         " layer.": each(_walked_the_wrong_way),
+        "each layer adds (k - 1) times its own stride; take the product of the strides before it.": each(
+            lambda layers: 1 + sum((kernel - 1) * stride for kernel, stride in layers)
+        ),
+        "the kernels are multiplied; each layer adds (k - 1) times the step.": each(
+            lambda layers: math.prod(kernel for kernel, _ in layers)
+        ),
+        "this is the largest kernel; each layer adds (k - 1) times the step.": each(
+            lambda layers: max(kernel for kernel, _ in layers)
+        ),
+        "each layer adds half its kernel, one side of it; both sides count, k - 1.": each(
+            lambda layers: _field(layers, add=lambda kernel: kernel // 2)[0]
+        ),
+        "the size is multiplied by each stride; it grows by (k - 1) times the step.": each(
+            lambda layers: functools.reduce(lambda size, layer: size * layer[1] + layer[0] - 1, layers, 1)
+        ),
+        "the step in your sum is the stride of the layer before alone; multiply all strides before.": each(
+            lambda layers: 1 + sum((k - 1) * s for (k, _), s in zip(layers, [1, *[s for _, s in layers]], strict=False))
+        ),
+        "you multiply by the stride of each layer alone, and add each kernel whole.": each(
+            lambda layers: 1 + sum(kernel * stride for kernel, stride in layers)
+        ),
+        "the last layer is missing.": each(lambda layers: _field(layers[:-1])[0]),
+        "the layers are taken from the last to the first; begin at the picture.": each(
+            lambda layers: _field(layers[::-1])[0]
+        ),
         "size and step are swapped.": each(lambda layers: _field(layers)[1]),
     }
     name_the_mistake(sizes, mistakes, [size for size, _ in right], 1e-9, what="the size, for eight nets,")
@@ -114,6 +148,16 @@ def check_receptive_field(function: Callable[[list[tuple[int, int]]], tuple[int,
         "the step is the last layer's stride; the strides before it count too.": each(lambda layers: layers[-1][1]),
         "the strides are added; each one multiplies the step.": each(
             lambda layers: sum(stride for _, stride in layers)
+        ),
+        "the step is the product of the kernels; the strides multiply it.": each(
+            lambda layers: math.prod(kernel for kernel, _ in layers)
+        ),
+        "the step is the largest stride; each stride multiplies it.": each(
+            lambda layers: max(stride for _, stride in layers)
+        ),
+        "the step is the first layer's stride; the strides behind it count too.": each(lambda layers: layers[0][1]),
+        "the step is multiplied by the stride less one, or its sum; it is the product of all strides.": each(
+            lambda layers: 1 + sum(stride - 1 for _, stride in layers)
         ),
         "the step stays 1; each stride multiplies it.": each(lambda layers: 1),
         "the last layer's stride is missing in the step.": each(lambda layers: _field(layers)[1] // layers[-1][1]),
@@ -126,24 +170,19 @@ def check_receptive_field(function: Callable[[list[tuple[int, int]]], tuple[int,
 def _network() -> nn.Sequential:
     torch.manual_seed(0)
     relu = nn.ReLU(inplace=True)
-    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), relu, nn.Conv2d(4, 4, 3, padding=1), relu)
-
-
-def _hooks(model: nn.Module) -> int:
-    """Count the hooks on all modules, of every kind."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return sum(len(getattr(module, kind)) for module in model.modules() for kind in kinds)
-
-
-def _state(model: nn.Module) -> list[bool]:
-    """Return what a function may change on its way: the mode of each module, and which parameters are frozen."""
-    return [m.training for m in model.modules()] + [p.requires_grad for p in model.parameters()]
+    return _Net(nn.Conv2d(3, 4, 3, padding=1), relu, nn.Conv2d(4, 4, 3, padding=1), relu)
 
 
 def _call(function: Callable, *inputs: object) -> list:
     """Return the list that a student's function gives; one with only some places filled is an answer too."""
     given = []
-    ask(lambda *each: given.append(function(*each)) or True, *inputs)
+
+    @functools.wraps(function)
+    def keeping(*each: object) -> bool:
+        given[:] = [function(*each)]
+        return True
+
+    ask(keeping if callable(function) else function, *inputs)
     if given[0] is None or given[0] is ...:
         raise NotAnswered
     if not isinstance(given[0], list | tuple):

@@ -34,6 +34,11 @@ def check_alpha_beta(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]
     m = a[:, :, None] * w
     total = m.sum(1, keepdim=True) + 1e-12
     of_weights = [a[:, :, None] * part / (a @ part + 1e-12)[:, None] for part in (w.clamp(min=0), w.clamp(max=0))]
+
+    def by_signs(a: Tensor, w: Tensor, relevance: Tensor, alpha: float) -> Tensor:
+        up, down = _shares(a[:, :, None] * w)
+        return einsum("njk,nk->nj", alpha * up - (alpha - 1) * down, relevance)
+
     for alpha in (2.0, 3.0, 1.0):
 
         def relevance_of(up: Tensor, down: Tensor, beta: float = alpha - 1, alpha: float = alpha) -> Tensor:
@@ -71,6 +76,26 @@ def check_alpha_beta(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]
             whole + " ": relevance_of(raised / total, lowered / total),
             sizes: relevance_of(raised / size, -lowered / size),
             sizes + " ": relevance_of(raised / size, lowered / size),
+            "the negative contributions get 1 + alpha times R; they get 1 - alpha.": relevance_of(up, down, -1 - alpha),
+            "negative relevance is cut off; R keeps its sign.": einsum(
+                "njk,nk->nj", alpha * up - (alpha - 1) * down, relevance.relu()
+            ),
+            "the result is multiplied by the activations once more; they are in the contributions already.": (
+                a * relevance_of(up, down)
+            ),
+            "the result is multiplied by R's sum, not shared by output; multiply each output's shares by its R.": (
+                (alpha * up - (alpha - 1) * down).sum(2) * relevance.sum(1, keepdim=True)
+            ),
+            "the negative contributions get half of alpha; they get 1 - alpha times R.": relevance_of(
+                up, down, alpha / 2
+            ),
+            "the activations have lost their signs.": relevance_of(*_shares(a.abs()[:, :, None] * w)),
+            "a large number is added under the fraction; one like 1e-9 prevents NaN and changes nothing.": relevance_of(
+                raised / (raised.sum(1, keepdim=True) + 0.1), -lowered / ((-lowered).sum(1, keepdim=True) + 0.1)
+            ),
+            "the absolute value of R is taken; it keeps its sign.": einsum(
+                "njk,nk->nj", alpha * up - (alpha - 1) * down, relevance.abs()
+            ),
             "this is LRP-0, which treats all contributions alike; split them by sign.": relevance_of(
                 m / total, m, 0, 1
             ),
@@ -78,7 +103,9 @@ def check_alpha_beta(function: Callable[[Tensor, Tensor, Tensor, float], Tensor]
         got = ask(function, a.float(), w.float(), relevance.float(), alpha)
         if isinstance(got, Tensor) and got.isnan().any():
             raise Wrong("there is a NaN: a unit has no contribution of one sign, so that 0 was divided by 0.")
-        name_the_mistake(got, mistakes, relevance_of(up, down), what=f"the relevance for alpha = {alpha:g}")
+        name_the_mistake(
+            got, mistakes, relevance_of(up, down), what=f"the relevance for alpha = {alpha:g}", by=by_signs
+        )
     return "for alpha 1, 2 and 3, with activations of both signs, and nothing is divided by zero."
 
 
@@ -103,6 +130,36 @@ def check_share_sum(function: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, T
             [s.abs() * relevance / size, f.abs() * relevance / size]
         ),
         "you have the shares s / (s + f) and f / (s + f); multiply them by R.": torch.stack([s / z, f / z]),
+        "the relevance is summed before it is shared; share it at each place.": torch.stack(
+            [s * relevance.sum() / (s + f).sum(), f * relevance.sum() / (s + f).sum()]
+        ),
+        "you divide by |s + f|; the sum keeps its sign.": torch.stack([s, f]) * relevance / z.abs(),
+        "you divide by |s| + |f|; divide by the sum s + f.": torch.stack([s, f]) * relevance / size,
+        "you divide by the difference s - f; the block has added them.": lambda: (
+            torch.stack([s, f]) * relevance / torch.where(s == f, 1.0, s - f)
+        ),
+        "you share by the squares; share by s and f themselves.": torch.stack([s**2, f**2])
+        * relevance
+        / (s**2 + f**2).clamp(min=1e-12),
+        "negative parts are cut off; they get a share of the other sign.": lambda: (
+            torch.stack([s.relu(), f.relu()]) * relevance / (s.relu() + f.relu()).clamp(min=1e-12)
+        ),
+        "the larger branch takes all; divide R in proportion.": lambda: torch.stack(
+            [torch.where(s > f, relevance, 0.0), torch.where(s > f, 0.0, relevance)]
+        ),
+        "R is multiplied by sigmoids; divide by the sum.": torch.stack([s.sigmoid(), f.sigmoid()]) * relevance,
+        "you multiply by the sum; divide by it.": torch.stack([s, f]) * relevance * z,
+        "the divisor is cut off at a small positive number, and sums may be negative; replace zeros only.": lambda: (
+            torch.stack([s, f]) * relevance / (s + f).clamp(min=1e-6)
+        ),
+        "you subtract the branches from R; divide R in proportion.": torch.stack([relevance - s, relevance - f]),
+        "the divisor is one number for all places; divide at each place by its own sum.": lambda: (
+            torch.stack([s, f]) * relevance / (s + f).abs().max()
+        ),
+        "R is shared by a softmax; divide by the sum.": torch.stack([s, f]).softmax(0) * relevance,
+        "the second result is R plus that of s; it is the rest, R minus that of s.": torch.stack(
+            [s * relevance / z, relevance + s * relevance / z]
+        ),
         "you multiplied by R and never divided by the sum.": torch.stack([s * relevance, f * relevance]),
     }
     got = ask(function, s.clone(), f.clone(), relevance.clone())
@@ -112,6 +169,12 @@ def check_share_sum(function: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, T
         raise Wrong(f"both results must have the shape of R, {list(s.shape)}, not {[list(t.shape) for t in got]}.")
     if any(t.isnan().any() for t in got):
         raise Wrong("there is a NaN where both branches are zero: 0 was divided by 0. Return 0 there.")
-    name_the_mistake(torch.stack(list(got)), mistakes, right, what="the relevance")
+    name_the_mistake(
+        torch.stack(list(got)),
+        mistakes,
+        right,
+        what="the relevance",
+        by=lambda s, f, R: torch.stack([s, f]) * R / torch.where(s + f == 0, 1.0, s + f),
+    )
     kept = (got[0] + got[1] - relevance).abs().max().item()
     return f"the two parts add up to R, to {kept:.0e}."

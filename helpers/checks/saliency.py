@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, autograd, nn
 
-from helpers.checks.core import Wrong, ask, checker, name_the_mistake
+from helpers.checks.core import Wrong, ask, checker, left_as_it_was, name_the_mistake
 
 
 @checker
@@ -20,16 +20,19 @@ def check_saliency(saliency: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> s
     g = _gradient(model, x, lambda z: z.gather(1, own[:, None]))
     expected = g.abs().amax(1)
 
+    def by_logits(_: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+        return _gradient(model, x, lambda z: z.gather(1, target[:, None])).abs().amax(1)
+
     training = copy.deepcopy(model).train()
-    given, target = x.clone(), own.clone()
-    first = ask(saliency, training, given, target)
+    given = x.clone()
+    first = ask(saliency, training, given, own.clone())
     second = ask(saliency, copy.deepcopy(model).train(), x.clone(), own.clone())
-    traces = _traces(training, given, x)
     if _differ(first, second):
         raise Wrong("two calls give two maps: dropout is on. Put the model into eval() before you run it.")
-    name_the_mistake(first, _mistakes(model, x, own, g), expected, what="your map")
-    for trace in traces:
-        raise Wrong(trace)
+    name_the_mistake(first, _mistakes(model, x, own, g), expected, what="your map", by=by_logits)
+    left_as_it_was()
+    if given.requires_grad or given.grad is not None:
+        raise Wrong("the map is right, but x came without a gradient and has requires_grad now; work on x.clone().")
     return "the slope of each picture's own logit, and nothing left behind."
 
 
@@ -43,6 +46,11 @@ def check_guided_relu_backward(guided_relu_backward: Callable[[Tensor, Tensor], 
     mistakes = {
         "this is the true gradient's rule: a negative g still passes.": g * (z > 0),
         "this is the deconvnet's rule: g also passes where the ReLU was off.": g * (g > 0),
+        "the gate of g is turned: negative g pass and positive ones are dropped.": g.clamp(max=0) * (z > 0),
+        "the gate of z is turned: g passes where the ReLU was off.": g.relu() * (z < 0),
+        "this is the smaller of z and g; z only opens or closes the gate.": torch.minimum(z.relu(), g.relu()),
+        "g is multiplied by z, also where the ReLU was off; z only opens or closes the gate.": g.relu() * z,
+        "this is z times g; z only opens or closes the gate.": (z * g).relu(),
         "these are the gates alone; multiply them with g.": gates,
         "g is multiplied by the ReLU's value; z only opens or closes the gate.": g.relu() * z.relu(),
         "the ReLU's own output comes back; it is g that goes further.": z * gates,
@@ -50,11 +58,8 @@ def check_guided_relu_backward(guided_relu_backward: Callable[[Tensor, Tensor], 
         "g passes where either gate is open; both have to be.": g * ((z > 0) | (g > 0)),
         "the negative g are turned to positive; they have to be dropped.": g.abs() * (z > 0),
     }
-    given = z.clone(), g.clone()
-    got = ask(guided_relu_backward, *given)
-    name_the_mistake(got, mistakes, g * gates, what="what goes back")
-    if not (torch.equal(given[0], z) and torch.equal(given[1], g)):
-        raise Wrong("the values are right, but your function wrote into its input; work on new tensors.")
+    got = ask(guided_relu_backward, z.clone(), g.clone())
+    name_the_mistake(got, mistakes, g * gates, what="what goes back", by=lambda z, g: g * ((z > 0) & (g > 0)))
     return "g passes where it is positive and the ReLU was on."
 
 
@@ -109,6 +114,17 @@ def _mistakes(model: nn.Module, x: Tensor, own: Tensor, g: Tensor) -> dict[str, 
         "the gradient is multiplied by the picture; that is another method (lesson better_gradients).": (
             lambda: (g * x).abs().amax(1)
         ),
+        "this is the length over the channels; the largest size is asked for.": lambda: g.norm(dim=1),
+        "this is the smallest size over the channels; the largest is asked for.": lambda: g.abs().amin(1),
+        "the largest slope is taken before its absolute value; absolute value first, then the largest.": lambda: g.amax(
+            1
+        ).abs(),
+        "these are the numbers of the channels (argmax); take their values (amax).": lambda: g.abs().argmax(1),
+        "this is the first channel alone; take the largest size of all.": lambda: g[:, 0].abs(),
+        "negative slopes are cut off; a strong negative slope counts as much.": lambda: g.relu().amax(1),
+        "the mean logit is taken off the score; take the logit of target alone.": by(
+            lambda z: z.gather(1, own[:, None]) - z.mean(1, keepdim=True)
+        ),
         "this still has its channels; take the largest over dimension 1.": lambda: g.abs(),
         "this is the signed gradient with its channels; take the absolute value, then the largest over dimension 1.": (
             lambda: g
@@ -117,20 +133,6 @@ def _mistakes(model: nn.Module, x: Tensor, own: Tensor, g: Tensor) -> dict[str, 
             g.abs().amax(1) / g.abs().amax((1, 2, 3))[:, None, None]
         ),
     }
-
-
-def _traces(model: nn.Module, given: Tensor, x: Tensor) -> list[str]:
-    """Say what a call left behind on a model that came in train() mode and on the picture."""
-    left = []
-    if any(parameter.grad is not None for parameter in model.parameters()):
-        left.append("the map is right, but parameters now have a .grad; use torch.autograd.grad, not backward().")
-    if not all(parameter.requires_grad for parameter in model.parameters()):
-        left.append("the map is right, but the model's parameters came back frozen; leave requires_grad as it came.")
-    if given.requires_grad or given.grad is not None or not torch.equal(given, x):
-        left.append("the map is right, but x was changed (requires_grad or values); work on x.clone().")
-    if not all(module.training for module in model.modules()):
-        left.append("the map is right, but the model came in train() and went back in eval(); restore its mode.")
-    return left
 
 
 def _differ(first: object, second: object) -> bool:

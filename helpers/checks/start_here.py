@@ -22,7 +22,29 @@ def check_accuracy(function: Callable) -> str:
         "the largest entry is looked for down the columns: argmax(1) goes along each row": lambda: (
             (logits.argmax(0) == labels[:6]).float().mean()
         ),
+        "this is the mean probability of the label; count how often it is the largest": (
+            logits.softmax(1).gather(1, labels[:, None]).mean()
+        ),
+        "this is the mean logit of the label; count how often it is the largest": (
+            logits.gather(1, labels[:, None]).mean()
+        ),
+        "this counts labels whose logit is above zero; it has to be the largest of its row": (
+            (logits.gather(1, labels[:, None]) > 0).float().mean()
+        ),
+        "this counts labels among the two largest; the largest alone is the answer": (
+            (logits.topk(2, 1).indices == labels[:, None]).any(1).float().mean()
+        ),
+        "this is the loss; count how often the largest logit is that of the label": (
+            torch.nn.functional.cross_entropy(logits, labels)
+        ),
+        "you divide by the number of classes; divide by the number of rows": right.sum() / logits.shape[1],
         "argmin finds the class the net likes least": (logits.argmin(1) == labels).float().mean(),
     }
-    name_the_mistake(ask(function, logits, labels), mistakes, share, what="the share")
+    name_the_mistake(
+        ask(function, logits, labels),
+        mistakes,
+        share,
+        what="the share",
+        by=lambda logits, labels: (logits.argmax(1) == labels).float().mean(),
+    )
     return f"on {len(labels)} made-up answers your function counts {share:.0%}, as it should."

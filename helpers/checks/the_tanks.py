@@ -45,6 +45,30 @@ def check_flip_rates(function: Callable[[Tensor], tuple[float, float]]) -> str:
         "this counts forests where either pair changes; take the mean over both pairs.": torch.stack(
             [tank.abs().amax(0).mean(), sky.abs().amax(0).mean()]
         ),
+        "this counts forests where both pairs change; take the mean over both pairs.": torch.stack(
+            [tank.abs().amin(0).mean(), sky.abs().amin(0).mean()]
+        ),
+        "only changes from no to yes are counted; count both ways.": torch.stack(
+            [(tank > 0).double().mean(), (sky > 0).double().mean()]
+        ),
+        "only changes from yes to no are counted; count both ways.": torch.stack(
+            [(tank < 0).double().mean(), (sky < 0).double().mean()]
+        ),
+        "these are shares of verdicts 'tank'; count how often two verdicts differ.": torch.stack(
+            [v[1].mean(), v[:, 1].mean()]
+        ),
+        "this says whether any verdict changes; give the share of those that do.": torch.stack(
+            [tank.abs().max(), sky.abs().max()]
+        ),
+        "this is the share of pairs in which either verdict is 'tank'; count pairs that differ.": torch.stack(
+            [torch.maximum(v[0], v[1]).mean(), torch.maximum(v[:, 0], v[:, 1]).mean()]
+        ),
+        "you change the tank and the sky at once; change one and keep the other.": torch.stack(
+            [(v[0, 0] - v[1, 1]).abs().mean(), (v[0, 1] - v[1, 0]).abs().mean()]
+        ),
+        "you divide by the number of verdicts 'tank'; divide by the number of pairs.": torch.stack(
+            [tank.abs().sum() / v[0].sum(), sky.abs().sum() / v[:, 0].sum()]
+        ),
         "these are the shares of pairs in which nothing changes.": 1 - expected,
         "you compare neighbouring forests; compare the two versions of one forest.": lambda: torch.stack(
             [v.diff(dim=2).abs().mean()] * 2
@@ -53,10 +77,13 @@ def check_flip_rates(function: Callable[[Tensor], tuple[float, float]]) -> str:
             [(v - label).abs().mean()] * 2
         ),
     }
-    given = verdicts.clone()
-    name_the_mistake(ask(function, given), mistakes, expected, what="the pair of shares")
-    if not torch.equal(given, verdicts):
-        raise Wrong("the shares are right, but your function wrote into the verdicts.")
+    name_the_mistake(
+        ask(function, verdicts.clone()),
+        mistakes,
+        expected,
+        what="the pair of shares",
+        by=lambda v: torch.stack([(v[0] != v[1]).double().mean(), (v[:, 0] != v[:, 1]).double().mean()]),
+    )
     legend = torch.zeros(2, 2, 7, dtype=torch.bool)
     legend[:, 1] = True
     name_the_mistake(
@@ -72,10 +99,7 @@ def check_decorrelate(function: Callable[[Tensor, Tensor], Tensor]) -> str:
     for sizes in ((31, 9, 5, 47), (8, 33, 60, 12), (20, 20, 20, 20), (40, 0, 0, 40)):
         box = torch.from_numpy(random.permutation(np.repeat(np.arange(4), sizes)))
         labels, cloudy = box // 2, box % 2
-        given = labels.clone(), cloudy.clone()
-        chosen = _indices(ask(function, *given), len(box))
-        if not (torch.equal(given[0], labels) and torch.equal(given[1], cloudy)):
-            raise Wrong("your function wrote into the labels or the skies; work on new tensors.")
+        chosen = _indices(ask(function, labels.clone(), cloudy.clone()), len(box))
         _judge(torch.bincount(box[chosen], minlength=4).tolist(), list(sizes))
     return "four boxes of one size, as large as the smallest allows; and nothing is left of the legend."
 

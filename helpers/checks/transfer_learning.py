@@ -1,11 +1,15 @@
 """Checkers of lesson *transfer_learning*: maps read by a hook that cleans up, and hidden units rescaled."""
 
+import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from helpers.checks.core import NotAnswered, Wrong, ask, checker, close, name_the_mistake
+from helpers.checks.core import NotAnswered, Unknown, Wrong, ask, checker, close, left_as_it_was, name_the_mistake
+from helpers.checks.traces import hooks_left, hooks_of
+
+PARTS = ("the first weight", "the hidden bias", "the last weight", "the last bias")
 
 
 @checker
@@ -26,20 +30,16 @@ def check_maps_of(function: Callable[[nn.Module, nn.Module, Tensor], Tensor]) ->
         "these are the model's scores; return what the hook has kept.": logits,
         "the pictures are averaged; return the maps of each.": right.mean(0),
     }
-    given, found, others[:] = x.clone(), len(layer._forward_hooks), []
-    got = ask(function, model, layer, given)
-    _hooks_left(model, layer, found, "")
-    name_the_mistake(got, mistakes, right, what="the layer's output")
+    others.clear()
+    got = ask(function, model, layer, x.clone())
+    name_the_mistake(got, mistakes, right, what="the layer's output", by=lambda model, layer, x: layer(model[0](x)))
     if isinstance(got, Tensor) and got.requires_grad:
         raise Wrong("the values are right, but they still hold the graph of the whole pass; detach them.")
     if len(others) != 1:
         raise Wrong(f"the layer ran {len(others)} times for one x; run the model once.")
-    if not torch.equal(given, x):
-        raise Wrong("the values are right, but x was changed.")
-    if model.training or not all(parameter.requires_grad for parameter in model.parameters()):
-        raise Wrong("the values are right, but the model's mode or its requires_grad is no longer as it was.")
-    _survives_an_error(function, model, layer, found)
+    left_as_it_was()
     close(ask(function, model, layer, x[:2].clone()), right[:2], what="the output for two pictures")
+    _survives_an_error(function, model, layer)
     return "the layer's own output, and after an error, too, no hook is left."
 
 
@@ -74,21 +74,22 @@ def check_rescaled(function: Callable[[nn.Sequential, Tensor], nn.Sequential]) -
         ),
         "only the outgoing weights are divided; the units are the old ones.": row(w, b, v / factors, c),
     }
-    given = factors.clone()
-    new = ask(function, head, given)
-    if not all(torch.equal(parameter, before) for parameter, before in zip(head.parameters(), old, strict=True)):
-        raise Wrong("the head that you were given has changed; build a new one.")
-    if not torch.equal(given, factors):
-        raise Wrong("your function wrote into factors; work on new tensors.")
+    new = ask(function, copy.deepcopy(head), factors.clone())
     if not isinstance(new, nn.Module):
         raise Wrong(f"a head is asked for, Linear, ReLU and Linear, not a {type(new).__name__}.")
     if [parameter.shape for parameter in new.parameters()] != [parameter.shape for parameter in old]:
         raise Wrong("the new head must have the layers of the old one: Linear, ReLU, Linear, each with its bias.")
     right = row(column * w, factors * b, v / factors, c)
-    name_the_mistake(row(*new.parameters()), mistakes, right, what="the new head's weights")
-    gap = (close(ask(new, pooled), logits, what="the logits") - logits.double()).abs().max().item()
-    one = ask(function, head, torch.ones(6))
-    close(row(*one.parameters()), row(*old), what="the head for factors of one")
+    try:
+        name_the_mistake(row(*new.parameters()), mistakes, right, what="the new head's weights")
+    except Unknown:  # then say of which part it is
+        for what, got, one in zip(PARTS, new.parameters(), (column * w, factors * b, v / factors, c), strict=True):
+            name_the_mistake(got, {}, one, what=what)
+        raise
+    kind = next(new.parameters()).dtype
+    gap = (close(ask(new, pooled.to(kind)), logits, 1e-3, what="the logits") - logits.double()).abs().max().item()
+    one = ask(function, copy.deepcopy(head), torch.ones(6))
+    close(row(*one.parameters()), row(*old), what="the weights of a head for factors of one")
     return f"units 0.1 to 10 times as large, and {len(pooled)} rows of logits the same, up to {gap:.0e}."
 
 
@@ -102,24 +103,16 @@ def _net() -> nn.Sequential:
     return model.eval()
 
 
-def _hooks_left(model: nn.Module, layer: nn.Module, found: int, when: str) -> None:
-    if len(layer._forward_hooks) < found:
-        raise Wrong("you also took away a hook that was there before you came; remove your own, by its handle.")
-    left = sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()) - found
-    if left:
-        raise Wrong(f"{when}{left} hook{'s' * (left > 1)} of yours stayed in the model; remove the handle.")
-
-
-def _survives_an_error(function: Callable, model: nn.Module, layer: nn.Module, found: int) -> None:
+def _survives_an_error(function: Callable, model: nn.Module, layer: nn.Module) -> None:
     """Let the model stop behind the layer: the error must arrive here, and no hook may stay."""
     model[-1] = nn.Linear(5, 2)  # takes 5 values where 4 come
+    hooks = hooks_of(model)
     try:
         function(model, layer, torch.zeros(1, 3, 8, 8))
     except NotAnswered:
         raise
     except Exception:
-        _hooks_left(model, layer, found, "the model stopped with an error, and ")
+        for left in hooks_left(model, hooks):
+            raise Wrong(f"the model stopped with an error, and {left}") from None
     else:
         raise Wrong("the model stopped with an error, and your function hid it; let it through.")
-    finally:
-        model[-1] = nn.Linear(4, 2)

@@ -124,7 +124,12 @@ def _grad_cam(model: nn.Module, x: Tensor, target: int) -> Tensor:
 
 def _from_the_picture(model: nn.Module, x: Tensor, target: int) -> Tensor:
     weights = attribution.gradient(model, x, target).mean((2, 3))
-    return einsum("nc,ncij->nij", weights, _maps(model, x)[:, :3])
+    found = einsum("nc,ncij->nij", weights, _maps(model, x)[:, :3])
+    return found * (_largest(_grad_cam(model, x, target)) / _largest(found))  # its size shall tell nothing
+
+
+def _largest(maps: Tensor) -> Tensor:
+    return maps.abs().amax((1, 2), keepdim=True).clamp(min=1e-30)
 
 
 def _mean_slope(model: nn.Module, x: Tensor, target: int) -> Tensor:
