@@ -31,6 +31,17 @@ def misses(bias, method, model, x):
     return max(largest(method(model, x, c).mean((1, 2)) + bias(model)[c], model(x)[:, c]).item() for c in CLASSES)
 
 
+def sums(method, model, x):
+    """Return how far sum(map) + b misses the logits: a usual mistake, which parts the two nevertheless."""
+    logits = model(x)[:, 4] - model.fc.bias[4]
+    return largest(method(model, x, 4).sum((1, 2)), logits) / logits.abs().max()
+
+
+def fits(method, model, x):
+    """Return whether mean(map) + b is the logit."""
+    return torch.allclose(method(model, x, 4).mean((1, 2)) + model.fc.bias[4], model(x)[:, 4], atol=1e-4)
+
+
 def renumbered(method, model, x):
     """Return how far the map moves when the hidden units of the head change places."""
     new, order = copy.deepcopy(model), torch.randperm(12)
@@ -79,7 +90,12 @@ RIGHT = {
         "exactly the same for two classes": lambda m, net, x: torch.equal(m(net, x, 3), m(net, x, 7)),
     },
     "hidden layer": {"renumbered": renumbered, "the logits": partial(misses, lambda net: net.fc[-1].bias)},
-    "image gradient": {"the logits": partial(misses, lambda net: net.fc.bias), "by hand": weights_by_hand},
+    "image gradient": {
+        "the logits": partial(misses, lambda net: net.fc.bias),
+        "by hand": weights_by_hand,
+        "a bool": fits,
+        "a negative number": lambda m, net, x: -misses(lambda net: net.fc.bias, m, net, x),
+    },
     "integrated": {
         "completeness": lambda m, net, x: largest(m(net, x, 3).sum((1, 2)), (net(x) - net(0 * x))[:, 3]),
         "black pixels": lambda m, net, x: (m(net, x, 3) * (x.sum(1) == 0)).abs().sum(),
@@ -111,8 +127,7 @@ WRONG = {
         "your number is nan": lambda m, net, x: sum(m(net, x, c).sum() for c in CLASSES),
     },
     "image gradient": {
-        "lets the wrong map pass": lambda m, net, x: largest(m(net, x, 3), m(net, x, 4)) / m(net, x, 3).abs().max(),
-        "condemns the right map too": summed,
+        "lets the wrong map pass": sums,
         "get the same number on each net": lambda m, net, x: m(net, x, 3).abs().max(),
     },
     "in place": {"whatever it is given": lambda m, net, x: largest(m(net, x, 3), m(net, x, 3))},

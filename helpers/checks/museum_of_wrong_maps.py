@@ -16,6 +16,7 @@ Number = Callable[[Method, nn.Module, Tensor], float]
 
 NETS = 8
 MARGIN = 1e-4  # of the range of all values: what lies closer may be rounding
+MEANS = ("loop", "hidden layer", "image gradient")  # exhibits whose right map has the logit, less b, as its mean
 
 _SHOWN: list[Method] = []  # the method that is shown now, and once more for each call
 
@@ -52,7 +53,33 @@ def check_exposes(name: str, number: Number) -> str:
                     calls += asked
     if not calls:
         raise Wrong("your function never calls method(model, x, target), so it cannot know whose map it judges.")
-    return _verdict(values[wrong], values[right])
+    verdict = _verdict(values[wrong], values[right])
+    if name in MEANS:
+        _check_mean(number, wrong, right, change)
+    return verdict
+
+
+def _check_mean(number: Number, wrong: Method, right: Method, change: Callable[[nn.Module, Tensor], None]) -> None:
+    """Raise Wrong if a number takes the sum of a map for its mean.
+
+    It then vanishes for a right map that is too small by the count of its places, for which it should be large; and
+    parts wrong and right only because its values for the right map are the largest of all.
+    """
+
+    def too_small(model: nn.Module, x: Tensor, target: int) -> Tensor:
+        maps = right(model, x, target)
+        return maps / maps[0].numel()
+
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        model, x = net(0), pictures(0)
+        change(model, x)
+        methods = (wrong, right, too_small)
+        bad, good, small = (abs(_ask_once(number, m, copy.deepcopy(model), x.clone())[0]) for m in methods)
+    if small < 1e-3 * good and abs(small - bad) > 0.1 * bad:
+        raise Wrong(
+            f"your number takes the sum of the map where its mean belongs. For the right map it is {good:.3g}, "
+            f"and for the same map, divided by the count of its places, {small:.3g}; but mean(map) + b is the logit."
+        )
 
 
 def _ask_once(number: Number, method: Method, model: nn.Module, x: Tensor) -> tuple[float, int]:
