@@ -211,7 +211,7 @@ def place(deck: list[Slide], title: str, block: str, folder: Path) -> None:
         deck[-1].closed = True
     elif folded or block.startswith(("```", "|")):
         last.notes.append(re.sub(r"</?(details|summary)>|!\[[^\]]*\]\([^)]*\)", "", block).strip())
-    elif re.match(r"\*\*(\d+\.|Your answer)|Your (first|second|third) number", block):
+    elif re.match(r"\*\*(\d+\.|Your answer)|(Now w|W)rite your (first|second|third) number", block):
         text, rest = cut(block, 620)
         deck.append(Slide("Your turn", [text], notes=[rest] * bool(rest), closed=True))
     elif "$$" in block:
