@@ -123,7 +123,7 @@ order: env
 data: env
 ifdef SEED
 	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_shapes shapes_resnet shapes_vgg --to "build/nets/$$SEED"
-	COURSE_SEED="$$SEED" COURSE_WEIGHTS="build/nets/$$SEED" $(BIN)/python -m tools.make_shapes shapes_vit --to "build/nets/$$SEED"
+	COURSE_SEED="$$SEED" COURSE_WEIGHTS="build/nets/$$SEED" $(BIN)/python -m tools.make_shapes shapes_watermark shapes_vit --to "build/nets/$$SEED"
 	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_scenes --to "build/nets/$$SEED"
 	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_digits --weights $${MNIST:+--mnist "$$MNIST"} --to "build/nets/$$SEED"
 else

@@ -28,12 +28,13 @@ from helpers.evaluation.faithfulness import area, deletion, insertion
 from helpers.evaluation.grid_pointing import GridPointing, grid_pointing
 from helpers.evaluation.imputation import imputed
 from helpers.evaluation.localisation import LESS_IS_BETTER, SCORE_NAMES, score_maps, score_table, summary
-from helpers.evaluation.methods import BASELINES, METHODS, explain
+from helpers.evaluation.methods import BASELINES, CLASS_BLIND, METHODS, explain
 from helpers.evaluation.randomisation import randomised
 from helpers.evaluation.scores import constant, hull, interval, mass_accuracy, pointing, rank_accuracy, rank_correlation
 
 __all__ = [
     "BASELINES",
+    "CLASS_BLIND",
     "ConceptVectors",
     "Decomposition",
     "Dissection",

@@ -2,12 +2,14 @@
 
 What the methods return, [N, C, H, W] or the coarse map of a layer, becomes one map [N, H, W] in this way:
 
-- Methods whose values are shares of the score (gradient x input, integrated gradients, LRP) are summed over channels
-  and keep their sign: what speaks against the class is not counted as evidence for it.
+- Methods whose values are shares of the score (gradient x input, integrated gradients, GradientSHAP, DeepLIFT, LRP) are
+  summed over channels and keep their sign: what speaks against the class is not counted as evidence for it.
 - Methods that tell how strongly the score reacts (gradient, SmoothGrad, VarGrad, guided backpropagation, deconvnet,
   Guided Grad-CAM) give the largest size over channels, as saliency maps do.
 - Class activation maps are enlarged to the picture, raw: those that end in a ReLU have no negative part.
-- Occlusion and RISE are maps of the picture already, signed; FullGrad too, never negative.
+- Occlusion, RISE, LIME and KernelSHAP are maps of the picture already, signed; FullGrad and the mask of extremal
+  perturbation too, never negative. LIME and KernelSHAP have one value for each superpixel.
+- Attention rollout and the relevance of attention are enlarged as class activation maps are. They need a transformer.
 """
 
 from collections.abc import Callable
@@ -18,10 +20,12 @@ from torch import Tensor, nn
 
 from helpers import attribution
 from helpers.attribution._common import Target
-from helpers.evaluation.baselines import absolute_input, centred_gaussian, random_maps, sobel
+from helpers.evaluation.baselines import absolute_input, centred_gaussian, mean_of_maps, random_maps, sobel
 
-SAMPLES = 25  # noisy copies for SmoothGrad and VarGrad, points on the way for integrated gradients
+SAMPLES = 25  # noisy copies for SmoothGrad and VarGrad, points on the way for integrated gradients and GradientSHAP
 MASKS = 500  # of RISE
+COALITIONS = 500  # of the some fifty superpixels of LIME and KernelSHAP
+STEPS = 60  # of extremal perturbation
 PATCH, STRIDE = 24, 12  # of occlusion, in pixels
 LRP = {"rule": "gamma"}
 
@@ -72,6 +76,19 @@ def _coarse(method: Callable, forward: str, backward: str) -> Method:
     return Method(maps, forward, backward)
 
 
+def _attention(method: Callable, backward: str, asked: bool) -> Method:
+    """Return a map of a transformer's tokens; ``asked`` says whether it is asked for a class."""
+
+    def maps(model: nn.Module, x: Tensor, target: Target, layer: str, generator: torch.Generator | None) -> Tensor:
+        return attribution.upsample(method(model, x, target) if asked else method(model, x), x.shape[2:])
+
+    return Method(maps, "1", backward)
+
+
+def _mean_of_maps(model: nn.Module, x: Tensor, target: Target, layer: str, generator: object) -> Tensor:
+    return attribution.upsample(mean_of_maps(model, x, layer=layer), x.shape[2:])
+
+
 def _guided_grad_cam(model: nn.Module, x: Tensor, target: Target, layer: str, generator: object) -> Tensor:
     return attribution.pixel_map(attribution.guided_grad_cam(model, x, target, layer=layer), "max_abs")
 
@@ -85,12 +102,17 @@ METHODS: dict[str, Method] = {  # in the order of the lessons
     "grad_cam": _coarse(attribution.grad_cam, "1", "head"),
     "occlusion": _picture(attribution.occlusion, "101", "0", patch=PATCH, stride=STRIDE),
     "rise": _picture(attribution.rise, f"{MASKS + 1}", "0", noisy=True, samples=MASKS),
+    "lime": _picture(attribution.lime, f"{COALITIONS + 1}", "0", noisy=True, samples=COALITIONS),
+    "kernel_shap": _picture(attribution.kernel_shap, f"{COALITIONS + 2}", "0", noisy=True, samples=COALITIONS),
     "smooth_grad": _pixels(
         attribution.smooth_grad, f"{SAMPLES + 1}", f"{SAMPLES}", "max_abs", noisy=True, samples=SAMPLES
     ),
     "var_grad": _pixels(attribution.var_grad, f"{SAMPLES + 1}", f"{SAMPLES}", "max_abs", noisy=True, samples=SAMPLES),
     "integrated_gradients": _pixels(
         attribution.integrated_gradients, f"{SAMPLES + 1}", f"{SAMPLES}", "sum", steps=SAMPLES
+    ),
+    "gradient_shap": _pixels(
+        attribution.gradient_shap, f"{SAMPLES + 1}", f"{SAMPLES}", "sum", noisy=True, samples=SAMPLES
     ),
     "grad_cam_plus_plus": _coarse(attribution.grad_cam_plus_plus, "1", "head"),
     "hires_cam": _coarse(attribution.hires_cam, "1", "head"),
@@ -100,14 +122,22 @@ METHODS: dict[str, Method] = {  # in the order of the lessons
     "score_cam": _coarse(attribution.score_cam, "K + 5", "0"),
     "ablation_cam": _coarse(attribution.ablation_cam, "1, head K", "0"),
     "eigen_cam": _coarse(attribution.eigen_cam, "1", "0"),
+    "extremal_perturbation": _picture(
+        attribution.extremal_perturbation, f"{STEPS + 1}", f"{STEPS}", noisy=True, steps=STEPS
+    ),
     "full_grad": _picture(attribution.full_grad, "1", "1"),
     "lrp": _pixels(attribution.lrp, "3", "3", "sum", **LRP),
+    "deep_lift": _pixels(attribution.deep_lift, "2", "1", "sum"),
+    "attention_rollout": _attention(attribution.attention_rollout, "0", asked=False),
+    "attention_relevance": _attention(attribution.attention_relevance, "1", asked=True),
 }
-BASELINES: dict[str, Method] = {  # they never see the network
+CLASS_BLIND = ("eigen_cam", "attention_rollout")  # methods that are asked for no class
+BASELINES: dict[str, Method] = {  # they know nothing of the class, and but for the last they never see the network
     "random": Method(lambda model, x, target, layer, generator: random_maps(x, generator), noisy=True),
     "centred Gaussian": Method(lambda model, x, target, layer, generator: centred_gaussian(x)),
     "|x|": Method(lambda model, x, target, layer, generator: absolute_input(x)),
     "Sobel": Method(lambda model, x, target, layer, generator: sobel(x)),
+    "mean of maps": Method(_mean_of_maps, "1"),
 }
 METHODS_AND_BASELINES = METHODS | BASELINES
 
@@ -124,14 +154,15 @@ def explain(
     """Return the maps of a method or baseline, by its name, in the picture's size.
 
     Args:
-        name: of a method in ``METHODS`` or a baseline in ``BASELINES``; the baselines look at ``x`` alone.
+        name: of a method in ``METHODS`` or a baseline in ``BASELINES``; the baselines look at ``x`` alone, but for
+            the mean of all maps of a layer.
         model: classifier, [N, C, H, W] -> logits [N, classes]; any mode, frozen or not, left as it was.
         x: pictures [N, C, H, W], in the units that the network takes.
         target: which score to explain: ``None`` for each picture's top class, a class number, one class number for
             each picture [N], or a function of the logits that returns [N].
         layer: module or its name, for class activation maps.
-        generator: source of the noise, on the CPU, of SmoothGrad, VarGrad, RISE and the random baseline; one with
-            seed 0 unless given.
+        generator: source of the noise, on the CPU, of the methods that draw some (``METHODS[name].noisy``) and of the
+            random baseline; one with seed 0 unless given.
 
     Returns:
         One map a picture, [N, H, W], detached, signed where the method is.

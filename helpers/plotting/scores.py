@@ -8,7 +8,7 @@ import numpy as np
 
 from helpers.plotting.style import COLOURS, SOFT, STYLE, CourseFigure, canvas
 
-Means = Mapping[str, Mapping[str, tuple[float, float]]]
+Means = Mapping[str, Mapping[str, tuple[float, ...]]]
 PALE, GREY = "#f5f5f5", "#737373"
 MARKERS = "oDs^vP"  # of boards beside each other: colour is not all that tells them apart
 HEIGHT, GAP = 0.25, 0.7  # of a row, in inches; between methods and baselines, in rows
@@ -23,6 +23,7 @@ def intervals(
     less: Collection[str] = (),
     columns: Mapping[str, str] | None = None,
     title: str | None = None,
+    note: str = "",
     width: float = 10.4,
     alt: str | None = None,
 ) -> CourseFigure:
@@ -30,12 +31,13 @@ def intervals(
 
     Args:
         rows: ``{row: {column: (mean, half width)}}``, shares from 0 to 1, drawn in per cent; NaN where there is none.
-            An interval is drawn no further than from 0 to 100.
+            An interval is drawn no further than from 0 to 100. One that is not even is given as ``(mean, low, high)``.
             Several such boards, ``{name: rows}``, stand beside each other in colours.
         baselines: rows to set off in grey, below; through each panel runs a line at the best of them.
         less: the columns of which less is better.
         columns: ``{column: what to write above it}``, also which columns are drawn and in what order; all unless given.
         title: above the figure.
+        note: a sentence below the figure, such as what a mark at a row's name means.
         width: of the figure, in inches.
         alt: the figure in words; made from the best rows unless given.
 
@@ -72,8 +74,8 @@ def intervals(
         axis.set_yticks(y, [*methods, *below] if axis is axes[0] else [])
     for label in axes[0].get_yticklabels()[len(methods) :]:
         label.set_color(GREY)
-    note = "dot and bar: mean and its 95 % interval, in per cent" + "; dashed: the best baseline" * bool(below)
-    figure.supxlabel(note, color=SOFT, size=10)
+    legend = "dot and bar: mean and its 95 % interval, in per cent" + "; dashed: the best baseline" * bool(below)
+    figure.supxlabel(f"{legend}\n{note}" if note else legend, color=SOFT, size=10)
     if labelled:
         looks = list(zip(COLOURS, MARKERS, strict=True))[: len(boards)]
         dots = [mpl.lines.Line2D([], [], color=colour, marker=marker) for colour, marker in looks]
@@ -85,7 +87,7 @@ def intervals(
 
 
 def _panel(axis: Any, y: np.ndarray, values: np.ndarray, methods: int, less: bool, labelled: bool) -> None:
-    """Draw ``values`` [boards, rows, 2], in per cent, at heights ``y``; the rows from ``methods`` on are baselines."""
+    """Draw ``values`` [boards, rows, 3], in per cent, at heights ``y``; the rows from ``methods`` on are baselines."""
     for band in y[::2]:
         axis.axhspan(band - 0.5, band + 0.5, color=PALE, lw=0, zorder=0)
     best = _best(values[:, methods:, 0], less)
@@ -101,7 +103,7 @@ def _panel(axis: Any, y: np.ndarray, values: np.ndarray, methods: int, less: boo
                       style="italic", va="center", transform=axis.get_yaxis_transform())  # fmt: skip
     if best is not None:
         axis.axvline(best, color=GREY, ls=(0, (4, 3)), lw=1.3, zorder=1)
-    reach = np.nanmax(values.sum(2, where=~np.isnan(values)))
+    reach = np.nanmax(values)
     axis.set(xlim=(0, min(1.06 * reach, 103)), ylim=(y[-1] + 0.5, -0.5))
     axis.spines["left"].set_visible(False)
     axis.grid(axis="x")
@@ -111,8 +113,8 @@ def _panel(axis: Any, y: np.ndarray, values: np.ndarray, methods: int, less: boo
 
 
 def _dots(axis: Any, numbers: np.ndarray, y: np.ndarray, **look: Any) -> None:
-    mean, half = numbers[:, 0], np.nan_to_num(numbers[:, 1])
-    ends = np.nan_to_num([np.minimum(half, mean), np.minimum(half, 100 - mean)]).clip(0)  # a share ends at 0 and at 100
+    mean, low, high = numbers.T
+    ends = np.nan_to_num([mean - low.clip(0), high.clip(None, 100) - mean]).clip(0)  # a share ends at 0 and at 100
     axis.errorbar(mean, y, xerr=ends, **look)
 
 
@@ -125,10 +127,10 @@ def _boards(rows: Any) -> dict[str, Means]:
 
 
 def _numbers(boards: Mapping[str, Means], rows: list[str], column: str) -> np.ndarray:
-    """Return a column's means and half widths in per cent, [boards, rows, 2]; NaN where a board lacks the row."""
+    """Return a column's means and ends of intervals in per cent, [boards, rows, 3]; NaN where a board lacks the row."""
     gap = {column: (np.nan, np.nan)}
     try:
-        values = [[board.get(row, gap)[column] for row in rows] for board in boards.values()]
+        values = [[_ends(*board.get(row, gap)[column]) for row in rows] for board in boards.values()]
     except KeyError:
         raise ValueError(
             f"A row has no column {column!r}; give every row all columns, NaN where there is none."
@@ -137,6 +139,11 @@ def _numbers(boards: Mapping[str, Means], rows: list[str], column: str) -> np.nd
     if np.isnan(values[..., 0]).all():
         raise ValueError(f"The column {column!r} has no number to draw.")
     return values
+
+
+def _ends(mean: float, half_or_low: float, high: float | None = None) -> tuple[float, float, float]:
+    """Return mean, lower and upper end of an interval that is given by its half width, or by both ends."""
+    return (mean, mean - half_or_low, mean + half_or_low) if high is None else (mean, half_or_low, high)
 
 
 def _best(means: np.ndarray, less: bool) -> float | None:
