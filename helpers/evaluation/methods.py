@@ -102,8 +102,8 @@ METHODS: dict[str, Method] = {  # in the order of the lessons
     "grad_cam": _coarse(attribution.grad_cam, "1", "head"),
     "occlusion": _picture(attribution.occlusion, "101", "0", patch=PATCH, stride=STRIDE),
     "rise": _picture(attribution.rise, f"{MASKS + 1}", "0", noisy=True, samples=MASKS),
-    "lime": _picture(attribution.lime, f"{COALITIONS + 1}", "0", noisy=True, samples=COALITIONS),
-    "kernel_shap": _picture(attribution.kernel_shap, f"{COALITIONS + 2}", "0", noisy=True, samples=COALITIONS),
+    "lime": _picture(attribution.lime, f"{COALITIONS + 3}", "0", noisy=True, samples=COALITIONS),
+    "kernel_shap": _picture(attribution.kernel_shap, f"{COALITIONS + 3}", "0", noisy=True, samples=COALITIONS),
     "smooth_grad": _pixels(
         attribution.smooth_grad, f"{SAMPLES + 1}", f"{SAMPLES}", "max_abs", noisy=True, samples=SAMPLES
     ),
@@ -123,7 +123,7 @@ METHODS: dict[str, Method] = {  # in the order of the lessons
     "ablation_cam": _coarse(attribution.ablation_cam, "1, head K", "0"),
     "eigen_cam": _coarse(attribution.eigen_cam, "1", "0"),
     "extremal_perturbation": _picture(
-        attribution.extremal_perturbation, f"{STEPS + 1}", f"{STEPS}", noisy=True, steps=STEPS
+        attribution.extremal_perturbation, f"{STEPS + 3}", f"{STEPS}", noisy=True, steps=STEPS
     ),
     "full_grad": _picture(attribution.full_grad, "1", "1"),
     "lrp": _pixels(attribution.lrp, "3", "3", "sum", **LRP),
