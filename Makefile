@@ -27,7 +27,7 @@ help:
 	@echo "make notebooks  run all notebooks again and save them with their pictures"
 	@echo "make solutions  make the blank exercises from solutions/"
 	@echo "make figures    make the figures of real networks again (fetches SqueezeNet, 5 MB)"
-	@echo "make scoreboard score every method on pictures whose truth is known (an hour; ARGS='--count 8': three minutes; '--workers 2' or '--scheduler ADDRESS': on a cluster)"
+	@echo "make scoreboard score every method on pictures whose truth is known (one and a half hours; ARGS='--count 6': a look; '--workers 2' or '--scheduler ADDRESS': on a cluster)"
 	@echo "make site       build the course's pages from the saved notebooks, into build/site/html"
 	@echo "make progress   show which exercises of your notebooks are solved (ARGS=--run runs them anew)"
 	@echo "make slides     write slides of every lesson, into build/slides (ARGS='cam grad_cam': of these)"
