@@ -109,16 +109,16 @@ SUBJECTS = {
                 "which is 25 % of the picture.",
                 2, ON_OBJECT | {"mass": "mass in the quarter", "distractor": "mass in the other quarter"}, 16,
                 two_photographs),
-        Subject("shapes_resnet", "A small ResNet that names shapes", TWO_OBJECTS, 2, ON_OBJECT, 40, both_objects),
-        Subject("shapes_vgg", "A small VGG that names shapes", TWO_OBJECTS, 2, ON_OBJECT, 40, both_objects),
-        Subject("shapes_vit", "A small vision transformer that names shapes", TWO_OBJECTS, 2, ON_OBJECT, 40,
+        Subject("shapes_resnet", "A small ResNet that names shapes", TWO_OBJECTS, 2, ON_OBJECT, 36, both_objects),
+        Subject("shapes_vgg", "A small VGG that names shapes", TWO_OBJECTS, 2, ON_OBJECT, 36, both_objects),
+        Subject("shapes_vit", "A small vision transformer that names shapes", TWO_OBJECTS, 2, ON_OBJECT, 36,
                 both_objects),
         Subject("shapes_watermark", "A small ResNet that reads a watermark", "The network names the class printed on a "
                 "label, in pictures whose objects tell nothing of it. So the evidence is known, and not only hoped "
                 "for: the truth is the label, and both objects distract. It lies in a corner, at an edge or inside, "
                 "in two sizes.",
                 1, {key: ON_OBJECT[key] for key in ("rank", "pointing")}
-                | {"mass": "mass on the label", "distractor": "mass on the objects"}, 90, watermarks),
+                | {"mass": "mass on the label", "distractor": "mass on the objects"}, 66, watermarks),
     )
 }  # fmt: skip
 
