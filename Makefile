@@ -42,11 +42,12 @@ help:
 	@echo "make lint       check style, and mend what can be mended"
 	@echo "make clean      remove .venv and caches; downloads stay"
 
-$(INSTALLED): requirements.txt
+$(INSTALLED): requirements.txt tools/jupyterlab.json
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The course needs Python 3.11 or newer: make PYTHON=python3.12 " + "lab")'
 	"$(PYTHON)" -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python -r requirements.txt
+	@mkdir -p .venv/share/jupyter/lab/settings && cp tools/jupyterlab.json .venv/share/jupyter/lab/settings/overrides.json
 	@touch $(INSTALLED)
 
 $(INSTALLED_ALL): docs/requirements.txt $(INSTALLED)

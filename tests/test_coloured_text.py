@@ -78,7 +78,7 @@ def test_ink_can_be_read_on_every_colour():
     shown = plotting.coloured_text([[f"w{i}" for i in range(21)]], [steps])
     for back, ink in re.findall(r"background-color:(#\w{6});color:(#\w{6})", shown.html):
         lights = sorted(luminance(colour) for colour in (back, ink))
-        assert (lights[1] + 0.05) / (lights[0] + 0.05) > 3, (back, ink)
+        assert (lights[1] + 0.05) / (lights[0] + 0.05) >= 4.5, (back, ink)
 
 
 def test_bars_stand_at_their_words_and_the_marked_ones_are_strong():

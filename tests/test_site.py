@@ -8,14 +8,17 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 from html.parser import HTMLParser
 
 import nbformat
 import pytest
+import yaml
 
 from helpers.course import ROOT
 from tools import lessons
+from tools.npm import fetch
 
 DOCS = ROOT / "docs"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -64,6 +67,14 @@ def test_a_staged_page_has_alt_texts_files_for_its_pictures_and_a_folded_first_c
         for name in re.findall(rf"\(({path.stem}_[^)]+)\)", text):
             assert (target.parent / name).stat().st_size > 1000
         assert path.read_bytes() == before
+
+
+def test_terms_to_search_for_belong_to_one_lesson_each(site):
+    terms = yaml.safe_load((DOCS / "search_terms.yml").read_text(encoding="utf-8"))
+    assert set(terms) == set(lessons.ORDER)
+    all_terms = [term.lower() for each in terms.values() for term in each]
+    assert len(all_terms) == len(set(all_terms)) and not any("," in term or ";" in term for term in all_terms)
+    assert site.entries("cam").startswith("```{index} ! CAM, ! class activation map")
 
 
 def test_the_index_lists_every_page_of_docs_and_pages_that_exist():
@@ -121,7 +132,7 @@ def test_what_the_pages_import_is_there():
 def built(tmp_path_factory):
     pytest.importorskip("myst_nb")
     if not shutil.which("npm"):
-        pytest.skip("npm, which fetches MathJax, is not here")
+        pytest.skip("npm, which fetches the icons and KaTeX, is not here")
     folder = tmp_path_factory.mktemp("site")
     run = subprocess.run(
         [sys.executable, "-m", "tools.build_site", "--output", folder],
@@ -131,6 +142,34 @@ def built(tmp_path_factory):
     )
     assert run.returncode == 0, run.stdout + run.stderr  # a warning of Sphinx is an error
     return folder
+
+
+SEARCHES = {  # what a reader types: the lesson that teaches it comes first
+    "guided backprop": "saliency",
+    "deep dream": "dream_and_inversion",
+    "why is my heatmap wrong": "museum_of_wrong_maps",
+    "deconvnet": "saliency",
+    "Grad-CAM": "grad_cam",
+    "class activation map": "cam",
+    "integrated gradients": "better_gradients",
+    "SmoothGrad": "better_gradients",
+    "LRP": "relevance",
+    "layer-wise relevance propagation": "relevance",
+    "DeepLIFT": "relevance",
+    "LIME": "lime_and_shap",
+    "Shapley values": "lime_and_shap",
+    "RISE": "occlusion",
+    "Score-CAM": "gradient_free_cams",
+    "Grad-CAM++": "cam_family",
+    "TCAV": "concepts",
+    "attention rollout": "transformers",
+    "vision transformer": "transformers",
+    "feature visualization": "feature_visualisation",
+    "clever Hans": "the_tanks",
+    "sanity checks": "can_you_trust_it",
+    "forward hook": "look_inside",
+    "fine-tuning": "transfer_learning",
+}
 
 
 class Links(HTMLParser):
@@ -172,11 +211,15 @@ def test_links_lead_somewhere_and_every_picture_has_words(built):
                 assert name in pages[aim].names, f"{path.name}: {target}"
 
 
-@slow
-def test_every_page_loads_in_a_browser_on_a_desk_and_on_a_phone(built):
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM:
-        pytest.skip("there is no Chromium here")
+CUT_OFF = """[...document.querySelectorAll('div.cell_input pre')]
+    .filter(one => one.offsetParent && one.scrollWidth > one.clientWidth + 1).length"""
+WEIGHT = """performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation'))
+    .reduce((sum, one) => sum + one.decodedBodySize, 0)"""  # bytes, before compression
+
+
+@pytest.fixture(scope="module")
+def home(built):
+    """The address of a plain server of the site."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *words):
@@ -184,28 +227,87 @@ def test_every_page_loads_in_a_browser_on_a_desk_and_on_a_phone(built):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    home, faults = f"http://127.0.0.1:{server.server_port}/", []
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM:
+        pytest.skip("there is no Chromium here")
     with playwright.sync_playwright() as play:
         browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
-        for width in (1280, 390):
-            page = browser.new_page(viewport={"width": width, "height": 900})
-            page.on("console", lambda message: message.type == "error" and faults.append(message.text))
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on(
-                "request",
-                lambda request: request.url.startswith((home, "data:", "blob:")) or faults.append(request.url),
-            )
-            page.on("response", lambda response: response.status < 400 or faults.append(response.url))
-            for path in pages_of(built):
-                name = path.relative_to(built).as_posix()
-                page.goto(home + name, wait_until="load")
-                page.wait_for_function("!window.MathJax?.startup?.promise || MathJax.startup.promise.then(() => true)")
-                wide = page.evaluate("document.scrollingElement.scrollWidth")
-                assert wide <= width, f"{name} is {wide} wide on a screen of {width}"
-                formulas = page.evaluate("document.querySelectorAll('.math').length")
-                assert page.evaluate("document.querySelectorAll('mjx-container').length") >= formulas, name
-                assert not faults, f"{name}: {faults}"
-        page.goto(home + "search.html?q=deconvnet")
-        page.wait_for_selector("#search-results li a[href*='saliency']")
+        yield browser
         browser.close()
-    server.shutdown()
+
+
+@slow
+@pytest.mark.parametrize("width", [1280, 390], ids=["desk", "phone"])
+def test_every_page_loads_in_a_browser(built, home, browser, width):
+    page, faults = browser.new_page(viewport={"width": width, "height": 900}), []
+    page.on("console", lambda message: message.type == "error" and faults.append(message.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on(
+        "request",
+        lambda request: request.url.startswith((home, "data:", "blob:")) or faults.append(request.url),
+    )
+    page.on("response", lambda response: response.status < 400 or faults.append(response.url))
+    for path in pages_of(built):
+        name = path.relative_to(built).as_posix()
+        page.goto(home + name, wait_until="load")
+        wide = page.evaluate("document.scrollingElement.scrollWidth")
+        assert wide <= width, f"{name} is {wide} wide on a screen of {width}"
+        formulas = page.evaluate("document.querySelectorAll('.math').length")
+        assert page.evaluate("document.querySelectorAll('.katex').length") >= formulas, name
+        assert not page.evaluate("document.querySelectorAll('.katex-error').length"), name
+        if width == 1280:
+            assert page.evaluate(CUT_OFF) == 0, f"{name} has lines of code that are cut off"
+            assert page.evaluate(WEIGHT) < 3e6, name
+        assert not faults, f"{name}: {faults}"
+    page.close()
+
+
+@slow
+def test_the_search_finds_the_lesson_that_teaches_it_first(home, browser):
+    page = browser.new_page()
+    for query, lesson in SEARCHES.items():
+        page.goto(home + f"search.html?q={query.replace('+', '%2B').replace(' ', '+')}")
+        page.wait_for_selector("#search-results li a")
+        first = page.locator("#search-results li a").first.get_attribute("href")
+        assert lessons.path(lesson).stem in first, f"{query}: {first}"
+    page.close()
+
+
+@slow
+def test_answers_are_printed_and_code_can_be_copied(home, browser):
+    page = browser.new_page()
+    page.goto(home + f"notebooks/{lessons.path('cam').stem}.html")
+    folded = page.locator(".bd-article details:not([open]):not(.hide)")
+    assert folded.count() > 5
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert folded.count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert folded.count() > 5 and page.locator("button.copybtn").count() > 5
+    assert "github.com" in page.locator("a.btn-source-edit-button").first.get_attribute("href")
+    assert len(page.locator("meta[name=description]").get_attribute("content")) > 50
+    assert page.locator("meta[property='og:image']").count() == 1
+    page.close()
+
+
+@slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_shuts_anybody_out(built, home, browser, scheme):
+    """No violation that axe, a checker of accessibility, calls serious or critical."""
+    with tarfile.open(fetch("axe-core@4")) as archive:
+        axe = archive.extractfile("package/axe.min.js").read().decode()
+    page, found = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme), []
+    for path in pages_of(built):
+        name = path.relative_to(built).as_posix()
+        page.goto(home + name, wait_until="load")
+        page.evaluate(axe)
+        for fault in page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]:
+            if fault["impact"] in ("serious", "critical"):
+                found.append(f"{name}: {fault['id']}, {len(fault['nodes'])} times: {fault['nodes'][0]['html'][:150]}")
+    page.close()
+    assert not found, "\n".join(found)

@@ -13,7 +13,7 @@ def fetch(package: str) -> Path:
     Raises:
         SystemExit: npm is missing, or there is no network the first time.
     """
-    kept = ROOT / "build" / "npm" / f"{package}.tgz"
+    kept = ROOT / "build" / "npm" / f"{package.replace(chr(47), chr(95))}.tgz"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:

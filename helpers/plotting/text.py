@@ -106,8 +106,15 @@ def _span(word: str, value: float, marked: bool) -> str:
 
 def _paint(value: float) -> str:
     colour = mpl.colormaps[SIGNED](0.5 + 0.42 * value)  # the darkest ends would hide the word
-    ink = "#ffffff" if np.dot(colour[:3], (0.3, 0.59, 0.11)) < 0.55 else INK
+    ink = "#ffffff" if _luminance(colour[:3]) < 0.179 else "#000000"  # the one with more contrast, 4.5 or better
     return f"background-color:{to_hex(colour)};color:{ink};border-radius:3px;padding:1px 3px"
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    """Return the relative luminance of a colour, red, green and blue from 0 to 1, as WCAG 2 defines it."""
+    shares = np.asarray(colour)
+    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
 
 
 def _said(word: str, value: float, marked: bool, top: float) -> str:
