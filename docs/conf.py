@@ -52,9 +52,7 @@ html_theme_options = {
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
 
-katex_css_path = (
-    "katex/katex.min.css"  # shipped with the site, as its script: no request leaves the machine
-)
+katex_css_path = "katex/katex.min.css"  # shipped with the site, as its script: no request leaves the machine
 
 copybutton_selector = "div.cell_input pre, div.highlight-default pre, div.highlight-bash pre, div.highlight-python pre"
 
