@@ -9,17 +9,18 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_ALL := .venv/installed-all
-SLOW := $(patsubst %,tests/test_%.py,cluster colab explorer_browser nbgrader site slides)
+SLOW := $(patsubst %,tests/test_%.py,cluster colab explorer_browser nbgrader playground site slides)
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help env lab explore test bench hub-test evidence notebooks solutions figures scoreboard site links new order exam grade nbgrader slides progress data lock lint clean test-all
+.PHONY: help env lab explore play test bench hub-test evidence notebooks solutions figures scoreboard site links new order exam grade nbgrader slides progress data lock lint clean test-all
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
 	@echo "make explore    open the explorer: your own picture, any network, any method"
+	@echo "make play       run networks of the course in the browser, while you draw (ARGS='--port 8080')"
 	@echo "make test       run every test and every notebook, offline"
-	@echo "make test-all   the same, and what needs a browser or the package registry: the site, the explorer, Colab"
+	@echo "make test-all   the same, and what needs a browser or the package registry: the site, the playground, the explorer, Colab"
 	@echo "make bench      time every method against captum, grad-cam, torchcam, zennit, shap and lime (half an hour; ARGS=--quick: one minute)"
 	@echo "make hub-test   run the course on a JupyterHub of this machine, for six students (as root; a quarter of an hour)"
 	@echo "make env        only set up .venv"
@@ -61,6 +62,9 @@ lab: env
 
 explore: env
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/tools/explore.ipynb $(ARGS)
+
+play: $(INSTALLED_ALL)
+	$(BIN)/python -m tools.playground $(ARGS)
 
 test: env
 	$(BIN)/python -m pytest $(ARGS)
@@ -140,7 +144,7 @@ lock: env
 	$(BIN)/uv pip compile -q --upgrade --universal --no-header --no-annotate --no-emit-index-url \
 		--extra test --extra compare pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile -q --universal --no-header --no-annotate --no-emit-index-url \
-		--extra test --extra compare --extra site --extra browser --extra class --extra cluster -c requirements.txt pyproject.toml \
+		--extra test --extra compare --extra site --extra browser --extra play --extra class --extra cluster -c requirements.txt pyproject.toml \
 		-o docs/requirements.txt
 
 lint: env

@@ -1,8 +1,8 @@
 """Build the course's site from the notebooks as they were saved: python -m tools.build_site [--output FOLDER].
 
 Pages are staged in build/site/pages, with what a book needs and a notebook does not: alt texts where myst-nb looks for
-them, citations behind the titles of papers, the set-up cell folded. Nothing is run, and the network is not used, but
-once for KaTeX, which sets the formulas, and for the icons, which npm fetches.
+them, citations behind the titles of papers, the set-up cell folded. No notebook is run, and the network is not used,
+but once for the icons, the style of KaTeX, which sets the formulas, and onnxruntime-web, which npm fetches.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from PIL import Image
 from tools.bound_numbers import as_read
 from tools.lessons import name_of, paths
 from tools.npm import fetch
+from tools.playground.build import build as build_playground
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -178,6 +179,7 @@ def main() -> None:
         [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", STAGE, output], check=True
     )
     icons(output)
+    build_playground(output / "playground", of_site=True)  # in place of the page that navigation and search know
     print(f"The site: {output / 'index.html'}")
 
 
