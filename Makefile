@@ -17,7 +17,7 @@ export NO_ALBUMENTATIONS_UPDATE := 1
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
-	@echo "make explore    open the explorer: your own picture, any network, any method"
+	@echo "make explore    open the explorer: your own picture, any network, one or two methods"
 	@echo "make play       run networks of the course in the browser, while you draw (ARGS='--port 8080')"
 	@echo "make test       run every test and every notebook, offline"
 	@echo "make test-all   the same, and what needs a browser or the package registry: the site, the playground, the explorer, Colab"

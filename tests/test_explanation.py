@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import sys
 import threading
 from datetime import UTC, datetime
 
@@ -16,11 +17,11 @@ from PIL import Image
 from helpers import attribution
 from helpers.data import Picture, photograph
 from helpers.evaluation import mass_accuracy
-from helpers.evaluation.methods import METHODS
+from helpers.evaluation.methods import BASELINES, METHODS
 from helpers.explorer import explore, explorer, offered
-from helpers.explorer.explanation import blend, layers, seen_by, slow
+from helpers.explorer.explanation import bar, blend, classes_of, colour_scales, layers, methods_of, seen_by, slow
 from helpers.explorer.page import picture_in
-from helpers.explorer.widget import OWN
+from helpers.explorer.widget import NETS, NONE, OWN
 from helpers.models import load_classifier
 from test_hooks import hooks_of
 
@@ -35,6 +36,11 @@ def resnet():
 @pytest.fixture(scope="module")
 def vgg():
     return load_classifier("shapes_vgg")
+
+
+@pytest.fixture(scope="module")
+def real():
+    return load_classifier("efficientnet_lite0")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +77,7 @@ def test_the_map_and_its_numbers_are_those_of_the_methods(resnet, picture):
     assert explore(resnet, picture, "gradient").target == int(resnet.model(x).argmax())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*(m for m in METHODS if not m.startswith("attention")), *BASELINES])
 def test_every_method_of_the_course_is_answered_with_finite_numbers(resnet, picture, method):
     shown = explore(resnet, picture, method)
     assert shown.heat.shape == (128, 128) and torch.isfinite(shown.heat).all()
@@ -79,6 +85,16 @@ def test_every_method_of_the_course_is_answered_with_finite_numbers(resnet, pict
     assert len(shown.numbers) >= 4 and not re.search(r"\bnan\b|\binf\b", " ".join(shown.numbers))
     assert not hooks_of(resnet.model)
     assert slow(method) or shown.seconds < 2  # alone on a quiet machine: below a tenth
+
+
+@pytest.mark.parametrize("method", ["attention_rollout", "attention_relevance"])
+def test_methods_of_attention_need_a_transformer_and_are_offered_for_one_alone(resnet, picture, method):
+    with pytest.raises(ValueError, match="runs no attention between tokens"):
+        explore(resnet, picture, method)
+    assert method not in methods_of(resnet.model, resnet.preprocess(picture))
+    transformer = load_classifier("shapes_vit")
+    assert methods_of(transformer.model, transformer.preprocess(picture)) == list(METHODS)
+    assert explore(transformer, picture, method).heat.shape == (128, 128)
 
 
 @pytest.mark.parametrize("method", ["cam", "grad_cam", "hires_cam", "xgrad_cam", "gradient_x_input", "full_grad"])
@@ -137,10 +153,54 @@ def test_blend(resnet, picture):
         blend(shown.seen, shown.heat[:8, :8], 0.5)
 
 
-def test_the_picture_shown_is_the_one_the_net_sees():
+def test_maps_of_one_unit_share_a_scale_and_others_do_not(resnet, vgg, picture):
+    one, two = (explore(resnet, picture, method) for method in ("gradient_x_input", "integrated_gradients"))
+    first, second = colour_scales(one, two)
+    top = max(one.heat.abs().max(), two.heat.abs().max()).item()
+    assert first == second and first.high == -first.low == pytest.approx(top)
+    for other in ("gradient", "grad_cam", "rise"):
+        first, second = colour_scales(one, explore(resnet, picture, other))
+        assert first == colour_scales(one)[0] and first != second
+    assert np.array_equal(blend(one.seen, one.heat, 0.7), blend(one.seen, one.heat, 0.7, colour_scales(one)[0]))
+
+
+def test_a_bar_has_the_colours_of_the_map(resnet, picture):
+    look = colour_scales(explore(resnet, picture, "gradient_x_input"))[0]
+    colours = bar(look, 1).astype(int)
+    assert colours.shape == (1, 256, 3)
+    low, high = colours[0, 0], colours[0, -1]
+    assert low[2] > low[0] + 50 and high[0] > high[2] + 50  # blue speaks against the class, red for it
+    grey = blend(np.full((1, 1, 3), 115, np.uint8), torch.tensor([[look.high]]), 1, look)[0, 0]
+    assert np.abs(grey.astype(int) - high).max() <= 1
+
+
+def test_the_real_network_gets_photographs_then_mosaics_whose_quarters_are_known(real):
+    shown = offered(real)
+    assert [bool(one.masks) for one in shown] == sorted(bool(one.masks) for one in shown)
+    assert shown[0].image.shape[0] > 300 and shown[-1].image.shape == (224, 224, 3)
+    mosaic = shown[-1]
+    assert np.abs(seen_by(real, mosaic).astype(int) - mosaic.image).max() <= 1, "whole, so that its masks fit"
+    on = [explore(real, mosaic, "grad_cam", category=category) for category in mosaic.categories]
+    assert [one.hit for one in on] == [1, 1, 1, 1] and min(one.inside for one in on) > 0.5
+    blind = [explore(real, mosaic, "mean of maps", category=category).inside for category in mosaic.categories]
+    assert sum(blind) == pytest.approx(1, abs=0.01)
+
+
+def test_classes_of_the_picture_come_first_and_many_others_by_name(real, resnet, picture):
+    photo = offered(real)[0]
+    names = classes_of(real, photo)
+    assert [number for _, number in names[:2]] == list(photo.categories) and len(names) == 1000
+    assert all(real.categories[number] == name for name, number in names)
+    rest = [name.lower() for name, _ in names[2:]]
+    assert rest == sorted(rest)
+    numbers = [number for _, number in classes_of(resnet, picture)]
+    assert numbers[:2] == list(picture.categories) and numbers[2:] == sorted(numbers[2:]) and len(numbers) == 10
+
+
+def test_the_picture_shown_is_the_one_the_net_sees(real):
     wide = np.zeros((60, 300, 3), np.uint8)
     wide[:, :150] = 200, 30, 10
-    seen = seen_by(load_classifier("efficientnet_lite0"), wide)  # the middle of it
+    seen = seen_by(real, wide)  # the middle of it
     assert seen.shape == (224, 224, 3)
     assert np.abs(seen[112, 10].astype(int) - (200, 30, 10)).max() <= 1 and seen[112, -1].max() <= 1
 
@@ -161,7 +221,7 @@ def test_layers(resnet, vgg):
 
 @pytest.fixture
 def box():
-    box = explorer()
+    box = explorer("shapes_resnet")
     wait(box)
     yield box
     box.stop()
@@ -174,13 +234,20 @@ def wait(box):
 
 
 def images(box):
-    """The pictures on the page, as bytes."""
-    return [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', box.pair.value)]
+    """The picture and the maps on the page, as bytes, without the colour scales."""
+    found = re.findall(r'src="data:image/png;base64,([^"]+)" alt="The', box.pair.value)
+    return [base64.b64decode(data) for data in found]
+
+
+def wrong(box):
+    """What the page says is wrong."""
+    return " ".join(re.findall(r'class="wrong"[^>]*>([^<]*)<', box.words.value))
 
 
 def test_each_control_changes_what_it_should(box):
     old, before = box.shown, images(box)
-    assert len(before) == 2 and "logit" in box.words.value and box.pair.value.count('alt="') == 2
+    assert len(before) == 2 and "logit" in box.words.value and box.pair.value.count('alt="') == 3
+    assert "Colour scale from 0 to " in box.pair.value and ", logits per place of the layer" in box.pair.value
     for control, value in [
         (box.category, 3),
         (box.method, "layer_cam"),
@@ -204,10 +271,10 @@ def test_a_method_without_an_answer_says_so_and_the_next_one_answers(box):
     box.method.value = "cam"
     wait(box)
     assert box.shown is None and "use grad_cam, which needs no such head" in box.words.value
-    assert len(images(box)) == 1 and "#b00020" in box.words.value
+    assert len(images(box)) == 1 and "use grad_cam" in wrong(box)
     box.method.value = "grad_cam"
     wait(box)
-    assert box.shown and len(images(box)) == 2 and "#b00020" not in box.words.value
+    assert box.shown and len(images(box)) == 2 and not wrong(box)
 
 
 def test_a_net_of_the_other_world_has_its_stand_in(box):
@@ -222,7 +289,9 @@ def test_a_net_that_cannot_be_had_leaves_the_one_in_use(box, monkeypatch):
 
     monkeypatch.setattr("helpers.explorer.widget.load_classifier", fail)
     box.net.value = "vgg11"
-    assert box.net.value == "shapes_resnet" and "Its weights are damaged" in box.words.value
+    assert box.net.value == "shapes_resnet" and "Its weights are damaged" in wrong(box)
+    assert "The network in use is still shapes_resnet" in wrong(box)
+    assert box.shown is None and len(images(box)) == 1, "no map beside an error"
     box.method.value = "cam"
     wait(box)
     assert box.shown.method == "cam"
@@ -234,9 +303,10 @@ FORMS = {"7": lambda content: {"a.png": {"content": content}}, "8": lambda conte
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_an_upload_is_shown_and_a_broken_one_gets_a_sentence(box, form, picture):
     for broken in (BROKEN, b"", b"hello", as_file(picture.image)[:500]):
-        before = box.pair.value
+        before = box.picture.value
         box.read(form(broken))
-        assert "This file cannot be read as a picture" in box.words.value and box.pair.value == before
+        assert "This file cannot be read as a picture" in wrong(box) and box.picture.value == before
+        assert box.shown is None and len(images(box)) == 1, "no map beside an error"
     box.read(form(as_file(picture.image[:, ::-1])))
     wait(box)
     assert box.picture.value == OWN and np.array_equal(box.shown.seen, picture.image[:, ::-1])
@@ -252,12 +322,24 @@ def test_an_upload_is_shown_and_a_broken_one_gets_a_sentence(box, form, picture)
     assert box.shown.method == "gradient"
 
 
-def test_a_broken_file_comes_through_the_control_itself(box):
+def test_a_broken_file_comes_through_the_control_itself_without_anywidget(monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    box = explorer("shapes_resnet")
+    wait(box)
     now = datetime.now(UTC)
     eight = ({"name": "a", "type": "", "size": 1, "content": memoryview(BROKEN), "last_modified": now},)
     seven = {"a.png": {"metadata": {}, "content": BROKEN}}
     box.upload.set_trait("value", seven if ipywidgets.__version__.startswith("7") else eight)
-    assert "This file cannot be read as a picture" in box.words.value
+    assert "This file cannot be read as a picture" in wrong(box)
+
+
+def test_what_the_browser_sends_is_shown_and_what_it_refuses_is_said(box, picture):
+    pytest.importorskip("anywidget")
+    box.upload._handle_custom_msg({"note": "a.jpg has 12.0 MB"}, [memoryview(as_file(picture.image[:, ::-1]))])
+    wait(box)
+    assert box.picture.value == OWN and "a.jpg has 12.0 MB" in box.words.value and len(images(box)) == 2
+    box.upload._handle_custom_msg({"refused": "b.heic has 12.0 MB, and was not sent."}, [])
+    assert "was not sent" in wrong(box) and box.shown is None and len(images(box)) == 1
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("RGB", "jpeg"), ("L", "png"), ("RGBA", "webp"), ("P", "gif")])
@@ -284,6 +366,50 @@ def test_a_slow_method_shows_a_bar_and_can_be_cancelled_and_asked_again(box):
     torch.testing.assert_close(
         box.shown.heat, explore(box.classifier, box.pictures[box.picture.value], "rise").heat, rtol=1e-4, atol=1e-5
     )
+
+
+def test_two_methods_stand_side_by_side(box):
+    box.beside.value = "hires_cam"
+    wait(box)
+    assert [answer.method for answer in box.answers] == ["grad_cam", "hires_cam"] and len(images(box)) == 3
+    assert "share one colour scale" in box.words.value
+    scales = re.findall(r'alt="(Colour scale[^"]*)"', box.pair.value)
+    assert len(scales) == 2 and scales[0] == scales[1]
+    box.beside.value = "mean of maps"
+    wait(box)
+    assert "a colour scale of its own" in box.words.value and box.answers[1].method == "mean of maps"
+    assert box.pair.value.count("must add up to") == 1 and box.pair.value.count(" took ") == 2
+    box.net.value = "shapes_vgg"
+    box.method.value = "cam"
+    wait(box)
+    assert "cam: " in wrong(box) and len(images(box)) == 2, "the other method has its answer"
+    box.beside.value = NONE
+    wait(box)
+    assert len(box.answers) == 1 and len(images(box)) == 1
+
+
+def test_methods_of_attention_come_and_go_with_the_network(box):
+    assert "attention_rollout" not in box.method.options
+    box.net.value = "shapes_vit"
+    wait(box)
+    box.method.value = "attention_relevance"
+    wait(box)
+    assert box.shown.method == "attention_relevance"
+    box.net.value = "shapes_vgg"
+    wait(box)
+    assert box.method.value == "grad_cam" and box.shown.method == "grad_cam"
+
+
+def test_an_answer_that_is_late_takes_the_old_map_away_and_can_be_cancelled(box, monkeypatch):
+    go_on, late = threading.Event(), threading.Event()
+    monkeypatch.setattr("helpers.explorer.widget.PATIENCE", 0.05)
+    monkeypatch.setattr("helpers.explorer.widget.explore", lambda *_, **__: go_on.wait(60) and explore(*_, **__))
+    box.wait.layout.observe(lambda change: late.set() if change["new"] == "visible" else None, "visibility")
+    box.category.value = 4
+    assert late.wait(60) and box.shown is None and len(images(box)) == 1
+    go_on.set()
+    wait(box)
+    assert box.shown.target == 4 and box.wait.layout.visibility == "hidden"
 
 
 def stop_at(box, share):
@@ -324,7 +450,25 @@ def test_nothing_raises_whatever_the_method_does(box, monkeypatch):
     assert "MemoryError" in box.words.value and box.shown is None
 
 
+def test_the_real_network_comes_first_unless_another_is_asked_for_or_it_is_not_here(monkeypatch):
+    box = explorer()
+    wait(box)
+    assert box.net.value == NETS[0] == "efficientnet_lite0" and box.shown.seen.shape == (224, 224, 3)
+
+    def load(name):
+        if name == NETS[0]:
+            raise ModuleNotFoundError("The real network's weights are not here.")
+        return load_classifier(name)
+
+    monkeypatch.setattr("helpers.explorer.widget.load_classifier", load)
+    box = explorer()
+    wait(box)
+    assert box.net.value == "shapes_resnet" and box.shown
+
+
 def test_an_explorer_that_cannot_be():
+    with pytest.raises(ValueError, match="There is no method 'sobl'; choose one of"):
+        explorer("shapes_resnet", beside="sobl")
     with pytest.raises(ValueError, match="There is no method 'grad_cm'; choose one of"):
         explorer(method="grad_cm")
     with pytest.raises(ValueError, match="There is no classifier 'shapes_resnt'; did you mean"):

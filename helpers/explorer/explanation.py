@@ -12,16 +12,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from helpers.data import Picture, pictures
+from helpers import attribution
+from helpers.data import Picture, mosaics, photographs, pictures
 from helpers.data.shapes import CATEGORIES, two
-from helpers.evaluation.methods import METHODS, explain
+from helpers.evaluation.methods import METHODS, METHODS_AND_BASELINES, explain
 from helpers.evaluation.scores import constant, mass_accuracy, pointing
 from helpers.explorer.completeness import Sum, sum_of
 from helpers.models import Classifier
-from helpers.plotting.images import lay_over, look_of
+from helpers.plotting.images import Look, lay_over, look_of, share_look
 
 UNSEEN = 3001  # seed of pictures that no net was trained on
 QUICK = 10  # passes through the network that nobody has to wait for
+TILE = 112  # pixels of a photograph in a mosaic, so that the whole of it is as large as a network's input
+MANY = 20  # classes from which on a list is sorted by name
+UNITS = {  # of a method's values, where other methods have the same; all others have a unit of their own
+    **dict.fromkeys(("gradient", "smooth_grad"), "logits per unit of the input"),
+    **dict.fromkeys(
+        ("gradient_x_input", "integrated_gradients", "gradient_shap", "deep_lift", "lrp"), "logits per pixel"
+    ),
+    **dict.fromkeys(("grad_cam", "hires_cam", "xgrad_cam", "layer_cam"), "logits per place of the layer"),
+    **dict.fromkeys(("lime", "kernel_shap"), "logits per superpixel"),
+    "cam": "logits, averaged over places",
+    "occlusion": "logits lost when covered",
+}
 
 
 class Explored(NamedTuple):
@@ -61,7 +74,8 @@ def explore(
         classifier: from ``load_classifier``.
         picture: a :class:`helpers.data.Picture`, whose truth is used, or whatever else ``read_picture`` reads: a
             path, a PIL image, an array [H, W, 3].
-        method: a name in ``helpers.evaluation.methods.METHODS``: any attribution method of the course.
+        method: a name in ``helpers.evaluation.methods.METHODS``: any attribution method of the course; or one in
+            ``BASELINES``, to have beside it what knows nothing of the class.
         category: class number; the highest class unless given.
         layer: name of a layer that gives maps [N, K, h, w], for class activation maps; the classifier's own unless
             given.
@@ -81,9 +95,9 @@ def explore(
     >>> tuple(shown.heat.shape), shown.seen.shape, shown.hit
     ((128, 128), (128, 128, 3), 1.0)
     """
-    if method not in METHODS:
+    if method not in METHODS_AND_BASELINES:
         raise ValueError(f"There is no method {method!r}; choose one of {', '.join(METHODS)}.")
-    layer, model, x = layer or classifier.layer, classifier.model, classifier.preprocess(picture)
+    layer, model, x = layer or classifier.layer, classifier.model, input_of(classifier, picture)
     with torch.no_grad():
         logits = model(x)[0]
     target = int(logits.argmax()) if category is None else category
@@ -101,19 +115,61 @@ def explore(
     return Explored(heat, seen, method, target, logits[target].item(), total, inside, hit, seconds, numbers)
 
 
+def input_of(classifier: Classifier, picture: object) -> Tensor:
+    """Return a picture as the network's input [1, C, H, W]: preprocessed, or whole if masks say what lies where."""
+    x = classifier.preprocess(picture)  # refuses what the network does not know
+    return classifier.uncut(picture) if getattr(picture, "masks", ()) else x
+
+
 def seen_by(classifier: Classifier, picture: object) -> np.ndarray:
     """Return a picture as the network sees it, resized and perhaps cropped, uint8 [H, W, 3]."""
-    x = classifier.unprocess(classifier.preprocess(picture))[0]
+    x = classifier.unprocess(input_of(classifier, picture))[0]
     return (255 * x.expand(3, -1, -1)).round().byte().permute(1, 2, 0).numpy()
 
 
-def blend(image: np.ndarray, heat: Tensor, opacity: float) -> np.ndarray:
+def unit_of(method: str) -> str:
+    """Return the unit of a method's values in words; "a unit of its own" if no other method has the same."""
+    return UNITS.get(method, "a unit of its own")
+
+
+def same_unit(*answers: Explored) -> bool:
+    """Return whether the values of several maps can be compared: they come from one method, or have the same unit."""
+    methods = {answer.method for answer in answers}
+    return len(methods) == 1 or (methods <= set(UNITS) and len({UNITS[method] for method in methods}) == 1)
+
+
+def colour_scales(*answers: Explored) -> list[Look]:
+    """Choose the colour scales of maps that are drawn side by side.
+
+    Args:
+        answers: one or more, from :func:`explore`.
+
+    Returns:
+        A scale for each: the same for all if they come from one method or have the same unit, else each its own.
+
+    >>> from helpers.data import pictures
+    >>> from helpers.explorer import explore
+    >>> from helpers.explorer.explanation import colour_scales
+    >>> from helpers.models import load_classifier
+    >>> classifier = load_classifier("shapes_resnet")
+    >>> one, two, three = (explore(classifier, pictures(classifier)[3], m) for m in ("grad_cam", "layer_cam", "cam"))
+    >>> scales = [colour_scales(one, two), colour_scales(one, three)]
+    >>> [first == second for first, second in scales]
+    [True, False]
+    """
+    heats = [answer.heat.numpy() for answer in answers]
+    looks = [look_of(heat, True) for heat in heats]
+    return share_look(looks, heats, list(range(len(heats)))) if same_unit(*answers) else looks
+
+
+def blend(image: np.ndarray, heat: Tensor, opacity: float, look: Look | None = None) -> np.ndarray:
     """Lay a map over the picture it belongs to.
 
     Args:
         image: the picture, uint8 [H, W, 3].
         heat: the map, float [H, W].
         opacity: from 0, the picture alone, to 1, as the lessons draw it.
+        look: the colour scale, from :func:`colour_scales`; the map's own unless given.
 
     Returns:
         uint8 [H, W, 3].
@@ -126,14 +182,19 @@ def blend(image: np.ndarray, heat: Tensor, opacity: float) -> np.ndarray:
     if tuple(heat.shape) != image.shape[:2]:
         raise ValueError(f"The map {list(heat.shape)} and the picture {list(image.shape)} differ: upsample the map.")
     picture, values = image / 255, heat.numpy()
-    look = look_of(values, True)
+    look = look or look_of(values, True)
     over = lay_over(picture, np.clip((values - look.low) / (look.high - look.low), 0, 1), look.cmap)
     return (255 * ((1 - opacity) * picture + opacity * over)).clip(0, 255).round().astype(np.uint8)
 
 
+def bar(look: Look, opacity: float) -> np.ndarray:
+    """Return the colours of a scale from its low to its high end, over mid-grey, uint8 [1, 256, 3]."""
+    return blend(np.full((1, 256, 3), 115, np.uint8), torch.linspace(look.low, look.high, 256)[None], opacity, look)
+
+
 def slow(method: str) -> bool:
     """Return whether a method takes many passes through the network."""
-    forward = METHODS[method].forward
+    forward = METHODS_AND_BASELINES[method].forward
     return not forward.isdigit() or int(forward) > QUICK
 
 
@@ -159,8 +220,27 @@ def layers(model: nn.Module, x: Tensor) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def methods_of(model: nn.Module, x: Tensor) -> list[str]:
+    """Return the names of the methods to offer for a network: those of attention only where it has some."""
+    try:
+        attribution.attention_rollout(model, x)
+    except ValueError:
+        return [method for method in METHODS if not method.startswith("attention")]
+    return list(METHODS)
+
+
+def classes_of(classifier: Classifier, picture: Picture) -> list[tuple[str, int]]:
+    """Return names and numbers of all classes, those of the picture first, the rest by name where there are many."""
+    first = [(classifier.categories[i], i) for i in picture.categories]
+    rest = [(name, i) for i, name in enumerate(classifier.categories) if i not in picture.categories]
+    return first + (sorted(rest, key=lambda entry: entry[0].lower()) if len(rest) > MANY else rest)
+
+
 def offered(classifier: Classifier) -> list[Picture]:
-    """Return pictures that suit a classifier; for a net of the course's shapes six of two things, then one of each.
+    """Return pictures that suit a classifier.
+
+    For a network of ImageNet they are photographs, then mosaics of four photographs; for a net of the course's shapes
+    six drawings of two things, then one of each. Of mosaics and drawings it is known what lies where.
 
     Args:
         classifier: from ``load_classifier``.
@@ -173,6 +253,8 @@ def offered(classifier: Classifier) -> list[Picture]:
     >>> [picture.title for picture in offered(load_classifier("shapes_resnet"))][:2]
     ['disc and square', 'square and triangle']
     """
+    if classifier.trained_on == "ImageNet":
+        return pictures(classifier, 10) + _mosaics()
     if classifier.categories != list(CATEGORIES):
         return pictures(classifier, 10)
     drawn, pairs = two(6, UNSEEN), []
@@ -180,6 +262,15 @@ def offered(classifier: Classifier) -> list[Picture]:
         title = " and ".join(CATEGORIES[label] for label in labels)
         pairs.append(Picture(image, title, tuple(labels), tuple(masks)))
     return pairs + pictures(classifier, 10)
+
+
+def _mosaics() -> list[Picture]:
+    """Return mosaics of the photographs that are here."""
+    names = tuple(name for name, picture in photographs().items() if picture.categories)
+    if len(names) < 4:  # a package with photographs is not installed, and a line has said so
+        return []
+    made = mosaics(4, names=names, side=TILE)
+    return [Picture(one.image, f"mosaic: {', '.join(one.names)}", one.categories, tuple(one.masks)) for one in made]
 
 
 def _scores(logits: Tensor, target: int, categories: list[str]) -> list[str]:
