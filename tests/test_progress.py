@@ -1,4 +1,4 @@
-"""A learner's progress: what saved notebooks say of exercises and guesses, and what running them anew says."""
+"""A learner's progress: what saved notebooks say of exercises, and what running them anew says."""
 
 import os
 import re
@@ -75,16 +75,8 @@ def test_an_answer_in_a_name_and_two_checks_in_a_cell():
     assert not progress.is_blank("a = ...\na = 3\ncheck_x(a)")
     cell = answer("check_a(1)\nok = cam.check_b(2)\n# check_c(3)", "Right: yes.\nNot yet: no.\n")
     assert [(e.name, e.state) for e in progress.exercises(cell)] == [("a", "right"), ("b", "not yet")]
-    cell = answer('museum_of_wrong_maps.check_exposes("loop", f)', "Right: (b) is a guess.\nRight: found.\n")
+    cell = answer('museum_of_wrong_maps.check_exposes("loop", f)', "Right: found.\n")
     assert [(e.name, e.state) for e in progress.exercises(cell)] == [("exposes: loop", "right")]
-
-
-def test_guesses_are_counted(lesson):
-    right = answer('guess = " B "\npredict(guess, "b", why)', "Right: (b) because.\n")
-    wrong = answer('guess_two = "a"\npredict(guess_two, "b", why)', "You said (a) no.\nThe answer is (b) yes.\n")
-    none = answer('guess = "?"\npredict(guess, "b", why)', "No guess yet; it follows.\n(b) yes.\n")
-    found = progress.read(lesson(right, wrong, none))
-    assert found.guesses == [True, True, False] and found.hits == 1 and not found.exercises
 
 
 def test_run_asks_the_checks_anew_and_changes_no_file(lesson):
@@ -107,13 +99,12 @@ def test_the_table_and_the_page(lesson, tmp_path, capsys):
     path = lesson(
         answer(body("return 2 * x"), "Right: it doubles.\n"),
         answer(body("return x"), "Not yet: take <2> & not 1.\n"),
-        answer('guess = "b"\npredict(guess, "b", why)', "Right: (b) because.\n"),
     )
     (tmp_path / "05_grad_cam.ipynb").write_text("{", encoding="utf-8")
     output = tmp_path / "out" / "progress.html"
     assert progress.main(["--folder", str(tmp_path), "--output", str(output)]) == 0
     text, page = capsys.readouterr().out, output.read_text(encoding="utf-8")
-    assert text.startswith("1 of 2 exercises right, 1 of 1 guesses made.")
+    assert text.startswith("1 of 2 exercises right.")
     assert re.search(r"^  double +not yet: take <2> & not 1\.$", text, re.M) and "fresh copy" in text
     assert f'<a href="../{path.name}">4 · Where?</a>' in page and "take &lt;2&gt; &amp; not 1." in page
     assert "width=device-width" in page and "fresh copy" in page
@@ -148,10 +139,7 @@ def test_a_notebook_with_a_byte_order_mark_is_read_as_it_is(lesson):
     assert not found.trouble and [one.state for one in found.exercises] == ["right"]
 
 
-def test_it_finds_the_exercises_and_questions_of_every_lesson():
+def test_it_finds_the_exercises_of_every_lesson():
     for path in lessons.paths():
         found = progress.read(path)
-        text = path.read_text(encoding="utf-8")
-        asked = max(text.count("predict(guess"), 1) if "guesses()" in text else 0  # others ask in their text alone
         assert found.exercises and {one.state for one in found.exercises} == {"not answered"}, path.name
-        assert len(found.guesses) == asked and not any(found.guesses), path.name

@@ -43,7 +43,7 @@ def lesson(tmp_path):
             "First words.\n\n## A score has no place\n\n" + LONG + "See [lesson *grad_cam*](05_grad_cam.ipynb)."
         ),
         printing("net = load()"),
-        printing("plot()", "No guess yet; a wrong guess. The answer follows.\n(b) it moves.\n", one="A star"),
+        printing("plot()", "3 of 4\n", one="A star"),
         new_markdown_cell("**Caption.** What the net is given. " + "And more of it, at length. " * 12),
         new_markdown_cell("> **Predict first.** Will it (a) stay, (b) move? Write your letter into the next cell."),
         new_markdown_cell("## Swap\n\nAverage:\n\n$$ y = \\sum_k w_k\n\n A_k $$\n\nRead it."),
@@ -71,16 +71,16 @@ def test_what_is_shown_is_decided_by_rule(lesson):
     deck = slide_rules.slides(nbformat.read(lesson, as_version=4), lesson.parent)
     assert [slide.title for slide in deck] == [
         "# 4 · Where did it look?", "Where did it look?", "A score has no place", "A score has no place",
-        "What came out", "Predict first", "Swap", "Your turn", "Question 1", "Recap",
+        "Predict first", "Swap", "Your turn", "Question 1", "Recap",
     ]  # fmt: skip
-    opening, words, prose, figure, answer, question, swap, turn, asked, recap = deck
+    opening, words, prose, figure, question, swap, turn, asked, recap = deck
     assert "- derive a map\n- prove it" in shown(opening) and "example.org" not in shown(opening)
     assert shown(words) == "First words."
     assert shown(prose).startswith("This sentence is shown.") and len(shown(prose)) <= slide_rules.ROOM
     assert "lesson *grad_cam*" in " ".join(prose.notes) and "05_grad" not in " ".join(prose.notes)
     assert 'alt="A star"' in shown(figure) and "What the net is given." in shown(figure)
     assert len(shown(figure).partition("<figcaption>")[2]) < 300
-    assert "(b) it moves." in shown(answer) and "(b) move?" in shown(question)
+    assert "(b) move?" in shown(question)
     assert "<li>(a) stay,</li>" in shown(question) and "your letter" not in shown(question)
     assert "\\sum_k w_k\n\n A_k" in shown(swap), "a formula stays whole"
     assert "assert_close(y, z)\nassert y > 0" in shown(swap) and "off by 3e-06" in shown(swap)

@@ -39,13 +39,13 @@ def measured(path: Path) -> dict[str, str | int]:
         "running": int(line[2]),
         "needs": line[3],
         "exercises": sum(len(CALL.findall(source)) for source in code),
-        "guesses": sum(cell.source.count("> **Predict first.**") for cell in cells),
+        "predictions": sum(cell.source.count("> **Predict first.**") for cell in cells),
     }
 
 
 def line(measure: dict) -> str:
     """Return a lesson's line in the guide."""
-    counts = [(measure["exercises"], "exercise"), (measure["guesses"], "prediction")]
+    counts = [(measure["exercises"], "exercise"), (measure["predictions"], "prediction")]
     parts = [f"Reading {measure['reading']} minutes", f"running {measure['running']} s", f"needs {measure['needs']}"]
     return " · ".join([*parts, *(f"{number} {word}{'s' * (number != 1)}" for number, word in counts)])
 
@@ -55,10 +55,12 @@ def table(measures: dict[str, dict]) -> str:
     rows = ["| lesson | to read | to run | exercises | predictions |", "|---|---|---|---|---|"]
     for name, one in measures.items():
         link = f"[{lessons.number(name)} {one['title']}](../notebooks/{lessons.file_name(name)})"
-        counts = f"{one['exercises']} | {one['guesses']}"
+        counts = f"{one['exercises']} | {one['predictions']}"
         rows.append(f"| {link} | {one['reading']} min | {one['running']} s | {counts} |")
-    sums = {key: sum(one[key] for one in measures.values()) for key in ("reading", "running", "exercises", "guesses")}
-    counts = f"{sums['exercises']} | {sums['guesses']}"
+    sums = {
+        key: sum(one[key] for one in measures.values()) for key in ("reading", "running", "exercises", "predictions")
+    }
+    counts = f"{sums['exercises']} | {sums['predictions']}"
     return "\n".join([*rows, f"| all | {sums['reading']} min | {sums['running']} s | {counts} |"])
 
 

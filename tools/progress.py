@@ -1,4 +1,4 @@
-"""Show which exercises of your own notebooks are right, and how many guesses you made. Nothing leaves this machine.
+"""Show which exercises of your own notebooks are right. Nothing leaves this machine.
 
     python -m tools.progress                read the verdicts that your notebooks were saved with
     python -m tools.progress --run          ask the checks anew: answered exercises, and the cells they need
@@ -26,9 +26,7 @@ from tools.lessons import ORDER, chosen, name_of
 
 ROOT = Path(__file__).resolve().parents[1]
 CALL = re.compile(r"^[ \t]*(?:\w+ = )?(?:\w+\.)*check_(\w+)\((?:\"([^\"]*)\")?", re.M)
-# predict() says "Right: (b) ..."
-VERDICT = re.compile(r"^(?:\w*: )?(Right: (?!\([a-z]\) )|Not yet: |Not answered yet)(.*)$", re.M)
-GUESS = re.compile(r"^guess\w* = [\"'](.*?)[\"']", re.M)
+VERDICT = re.compile(r"^(?:\w*: )?(Right: |Not yet: |Not answered yet)(.*)$", re.M)
 RIGHT, NOT_YET, BLANK, CHANGED, UNRUN, BROKEN = "right", "not yet", "not answered", "run it again", "not run", "stopped"
 SECONDS = 120  # that an exercise may take
 
@@ -49,8 +47,6 @@ class Lesson:
     path: Path
     title: str
     exercises: list[Exercise] = field(default_factory=list)
-    guesses: list[bool] = field(default_factory=list)  # one for each question: whether a guess was made
-    hits: int = 0
     trouble: str = ""
 
 
@@ -145,8 +141,6 @@ def read(path: Path, *, anew: bool = False) -> Lesson:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             lesson.exercises += exercises(cell)
-            lesson.guesses += [bool(re.search(r"\b[a-z]\b", letter.lower())) for letter in GUESS.findall(cell.source)]
-            lesson.hits += len(re.findall(r"^Right: \([a-z]\) ", said(cell), re.M))
     return lesson
 
 
@@ -208,22 +202,13 @@ def table(lessons: list[Lesson]) -> str:
         lines.append(f"\n{lesson.title}" + (f": {lesson.trouble}" if lesson.trouble else ""))
         for one in lesson.exercises:
             lines.append(f"  {one.name:<{width}}  {one.state}" + (f": {one.hint}" if one.hint else ""))
-        if lesson.guesses:
-            lines.append(f"  {'guesses':<{width}}  {guesses(lesson)}")
     return "\n".join([summary(lessons), *lines])
 
 
 def summary(lessons: list[Lesson]) -> str:
     """Return one line over all lessons."""
     states = [one.state for lesson in lessons for one in lesson.exercises]
-    made = [guess for lesson in lessons for guess in lesson.guesses]
-    return f"{states.count(RIGHT)} of {len(states)} exercises right, {sum(made)} of {len(made)} guesses made."
-
-
-def guesses(lesson: Lesson) -> str:
-    """Return how many guesses of a lesson were made, and how many the last run found right."""
-    text = f"{sum(lesson.guesses)} of {len(lesson.guesses)} made"
-    return text + (f", {lesson.hits} right when it last ran" if any(lesson.guesses) else "")
+    return f"{states.count(RIGHT)} of {len(states)} exercises right."
 
 
 STYLE = """\
@@ -247,8 +232,6 @@ def page(lessons: list[Lesson], folder: Path) -> str:
             f"{html.escape(one.name.replace('_', ' '))}" + (f"<small>{html.escape(one.hint)}</small>" * bool(one.hint))
             for one in lesson.exercises
         ]
-        if lesson.guesses:
-            items.append(f"<li><b>guesses</b> {guesses(lesson)}")
         trouble = f"<p>{html.escape(lesson.trouble)}</p>" * bool(lesson.trouble)
         items = "".join(f"{item}</li>" for item in items)
         parts.append(f'<h2><a href="{link}">{html.escape(lesson.title)}</a></h2>{trouble}<ul>{items}</ul>')

@@ -115,18 +115,12 @@ def checked(cell: nbformat.NotebookNode) -> str:
         and getattr(node.value.func, "id", getattr(node.value.func, "attr", "")) == "assert_close"
     ]  # fmt: skip
     printed = "".join(o.text for o in cell.outputs if o.output_type == "stream" and o.name == "stdout")
-    printed = re.sub(r"(No guess yet|You said|Right: \()[^\0]*", "", printed).strip("\n").splitlines()
+    printed = printed.strip("\n").splitlines()
     if not lines or not printed:
         return ""
     code = "\n".join(re.sub(r"\n\s+", " ", line) for line in lines[:3])
     text = "\n".join(line if len(line) < 88 else f"{line[:85]} …" for line in printed[:7])
     return f"```python\n{code}\n```\n\n```text\n{text}\n```"
-
-
-def came_out(cell: nbformat.NotebookNode) -> list[str]:
-    """Return the answers to the questions to predict that a code cell printed."""
-    printed = "".join(o.text for o in cell.outputs if o.output_type == "stream")
-    return re.findall(r"(?:The answer follows\.\n|The answer is |^Right: )(\([a-z]\) .*)", printed, re.M)
 
 
 def slides(notebook: nbformat.NotebookNode, folder: Path) -> list[Slide]:
@@ -154,7 +148,6 @@ def slides(notebook: nbformat.NotebookNode, folder: Path) -> list[Slide]:
         if check:
             shown_checks.add(title)
             join(deck, title, check, 330)
-        deck += [Slide("What came out", [f'<p class="answer">{one}</p>'], closed=True) for one in came_out(cell)]
     return [slide for slide in deck if slide.shown]
 
 
@@ -190,7 +183,7 @@ def place(deck: list[Slide], title: str, block: str, folder: Path) -> None:
     elif block.startswith("**Caption.**"):
         caption, rest = cut(block.removeprefix("**Caption.** "), 230)
         for slide in deck[::-1]:
-            if slide.title not in (title, "What came out"):
+            if slide.title != title:
                 break
             if slide.shown and slide.shown[-1].startswith("<figure"):
                 slide.shown.append(f"<figcaption>\n\n{caption}\n\n</figcaption>")
