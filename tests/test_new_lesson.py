@@ -139,7 +139,7 @@ def test_it_passes_the_rules_and_its_own_test(lesson, monkeypatch, capsys):
     [
         ("grad_cam", "cam", "The name 'grad_cam' is taken by helpers/checks/grad_cam.py; choose another one."),
         ("core", "cam", "is taken by helpers/checks/core.py"),
-        ("claim", "cam", "is taken by the course"),
+        ("checker", "cam", "is taken by the course"),
         ("18_name", "cam", "'18_name' names no lesson: words in small letters, without a number, as in lime_and_shap."),
         ("a-name", "cam", "names no lesson"),
         ("Name", "cam", "names no lesson"),
