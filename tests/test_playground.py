@@ -204,10 +204,11 @@ def coded(values):
     return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
 
 
-def say_times(name, times, most):
-    """Print how long runs took; only the quickest is held to the limit, as the median tells of a busy machine, too."""
+def hold_times(name, times, most):
+    """Print how long runs took; on a quiet machine their median has to keep to the limit, in ms."""
     print(f"{name}: {min(times):.0f} ms at best, {statistics.median(times):.0f} ms in the median of {len(times)} runs")
-    assert min(times) <= most
+    if os.getloadavg()[0] <= os.cpu_count():
+        assert statistics.median(times) <= most
 
 
 @slow
@@ -230,7 +231,7 @@ def test_digits_agree_with_pytorch(opened):
             worst[kind] = max(worst.get(kind, 0), off(found[kind][int(row)] if row else found[kind], value))
     print(f"digits: {worst}")
     assert max(worst.values()) < CLOSE
-    say_times("digits", times, 60)
+    hold_times("digits", times, 60)
 
 
 def agree_with_maps(page, name, classifier, inputs):
@@ -256,7 +257,7 @@ def agree_with_maps(page, name, classifier, inputs):
 def test_shapes_agree_with_pytorch(opened):
     page, _ = opened
     x = shapes.preprocess(shapes.two(INPUTS, UNSEEN).images)
-    say_times("shapes", agree_with_maps(page, "shapes", load_classifier("shapes_resnet"), x), 60)
+    hold_times("shapes", agree_with_maps(page, "shapes", load_classifier("shapes_resnet"), x), 60)
 
 
 @slow
@@ -269,7 +270,7 @@ def test_photographs_mosaics_and_covered_ones_agree_with_pytorch(opened):
     hidden[:, :, 60:130, 70:140] = 0
     x = torch.cat([whole, quarters, hidden])
     assert len(x) == INPUTS
-    say_times("photographs", agree_with_maps(page, "photograph", classifier, x), 600)
+    hold_times("photographs", agree_with_maps(page, "photograph", classifier, x), 600)
 
 
 @slow
@@ -455,10 +456,10 @@ def test_an_answer_is_quick(opened):
     moves = {"digit": ("#digit .samples button", 60), "shapes": ("#shapes .samples button", 60)}
     for part, (buttons, most) in moves.items():
         times = [answer(page, part, lambda i=i, b=buttons: page.locator(b).nth(i).click()) for i in range(10)]
-        say_times(f"{part}, with its drawing", times, most)
+        hold_times(f"{part}, with its drawing", times, most)
     keys = ("ArrowRight", "ArrowDown")
     times = [
         answer(page, "photograph", lambda i=i: page.locator("#photograph .picture").press(keys[i % 2]))
         for i in range(7)
     ]
-    say_times("photograph, with its drawing", times, 600)
+    hold_times("photograph, with its drawing", times, 600)

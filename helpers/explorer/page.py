@@ -15,7 +15,7 @@ from helpers.data import read_picture
 from helpers.plotting.images import Look
 from helpers.plotting.style import in_words
 
-NARROW, WIDE = 200, 300  # pixels of a picture on the page: three stand in one row beside the controls of a laptop
+NARROW, WIDE = 190, 300  # pixels of a picture on the page: three stand in one row beside the controls of a laptop
 WIDTH = "16rem"  # of the controls
 COARSE = 160  # pixels of a picture below which each of them is drawn as a square
 
@@ -96,9 +96,10 @@ def figure(image: np.ndarray, words: str, title: str, below: str = "", sentences
     hard = "image-rendering:pixelated;" if image.shape[1] < COARSE else ""
     picture = f'<img src="{_data(image)}" alt="{html.escape(words)}" style="{hard}display:block;width:100%">'
     text = "".join(f"<div>{html.escape(one)}</div>" for one in sentences)
+    line = "font-weight:bold;white-space:nowrap;overflow:hidden;text-overflow:ellipsis"  # so that pictures are level
     return (
         f'<figure style="flex:1 1 {NARROW}px;max-width:{WIDE}px;margin:0;line-height:1.4">'
-        f'<div style="font-weight:bold">{html.escape(title)}</div>'
+        f'<div style="{line}" title="{html.escape(title)}">{html.escape(title)}</div>'
         f"{picture}{below}<figcaption>{text}</figcaption></figure>"
     )
 

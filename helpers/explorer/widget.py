@@ -16,7 +16,7 @@ import ipywidgets as widgets
 
 from helpers.attribution.progress import watching
 from helpers.data import Picture
-from helpers.evaluation.methods import BASELINES, METHODS, METHODS_AND_BASELINES
+from helpers.evaluation.methods import BASELINES, CLASS_BLIND, METHODS, METHODS_AND_BASELINES
 from helpers.explorer.explanation import (
     Explored,
     bar,
@@ -80,12 +80,12 @@ class Explorer(widgets.VBox):
         self.bar = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="9.5rem"))
         self.cancel = widgets.Button(description="cancel", layout=widgets.Layout(width="6rem"))
         self.wait = widgets.HBox([self.bar, self.cancel], layout=widgets.Layout(visibility="hidden"))
-        self.pair = widgets.HTML(layout=widgets.Layout(flex="1 1 0%", min_width="220px"))
-        self.words = widgets.HTML()
+        self.words, self.pair = widgets.HTML(), widgets.HTML()
         self.words.add_class("explorer-words")
         asked = [self.net, self.picture, self.category, self.method, self.beside, self.layer]
         controls = widgets.VBox([*asked, self.opacity, self.upload, self.wait])
-        super().__init__([widgets.HBox([controls, self.pair], layout=widgets.Layout(flex_flow="row wrap")), self.words])
+        answer = widgets.VBox([self.words, self.pair], layout=widgets.Layout(flex="1 1 0%", min_width="220px"))
+        super().__init__([widgets.HBox([controls, answer], layout=widgets.Layout(flex_flow="row wrap"))])
         self.add_class("course-explorer")
         self.load()
         changes = [self.change_net, self.change_picture, *[self.ask] * 4]
@@ -241,7 +241,7 @@ class Explorer(widgets.VBox):
                     self.words.value = status(*self.sentences())
 
     def sentences(self) -> tuple[list[str], list[str]]:
-        """Return what is to be said below the pictures, and what is wrong, once each."""
+        """Return what is to be said above the pictures, and what is wrong, once each."""
         maps = [answer for answer in self.answers if isinstance(answer, Explored)]
         wrong = [f"{m}: {a}" for m, a in zip(self.methods, self.answers, strict=False) if not isinstance(a, Explored)]
         if not maps and len(set(self.answers)) == 1:  # one reason for all
@@ -268,12 +268,13 @@ class Explorer(widgets.VBox):
             image = self.pictures[self.picture.value].image
         figures = [figure(image, f"The picture as the network sees it: {self.picture.value}", "the picture")]
         for shown, look in zip(maps, colour_scales(*maps) if maps else [], strict=True):
-            name, opacity = self.classifier.categories[shown.target], self.opacity.value
+            blind, opacity = shown.method in (*BASELINES, *CLASS_BLIND), self.opacity.value
+            name = "no class" if blind else f"for {self.classifier.categories[shown.target]}"
             figures.append(
                 figure(
                     blend(image, shown.heat, opacity, look),
-                    f"The map of {shown.method} for {name}, over the picture",
-                    f"{shown.method}: {name}",
+                    f"The map of {shown.method}, {name}, over the picture",
+                    f"{shown.method}, {name}",
                     scale(bar(look, opacity), look, unit_of(shown.method)),
                     shown.numbers[1:],
                 )

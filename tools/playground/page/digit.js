@@ -11,11 +11,13 @@ export async function digit(root, labels) {
   const $ = (name) => root.querySelector(`.${name}`);
   const canvas = $("draw"), pen = canvas.getContext("2d", { willReadFrequently: true });
   const run = await openDigit(), sheet = await rgbOf("pictures/digits.png"), say = speaker($("said"));
-  const state = { x: null, chosen: 0, other: 1, follow: true };
+  const state = { x: null, chosen: 0, other: 1, follow: true, drawn: false };
 
   const update = live(async () => {
+    const start = performance.now();
+    if (state.drawn) state.x = read();
     if (!state.x) return nothing();
-    const start = performance.now(), x = state.x;
+    const x = state.x;
     // The network explains two classes a run. Which they are is known only behind it: guess, and repeat if need be.
     let found, pair;
     do {
@@ -29,6 +31,13 @@ export async function digit(root, labels) {
     $("time").dataset.ms = performance.now() - start;
     $("time").textContent = `This answer took ${Math.round(performance.now() - start)} ms.`;
   }, (error) => ($("state").textContent = `The network failed: ${error.message}`));
+
+  // What the network sees of the drawing.
+  function read() {
+    state.drawn = false;
+    const rgba = pen.getImageData(0, 0, SIDE, SIDE).data;
+    return frame(Uint8Array.from({ length: SIDE * SIDE }, (_, i) => rgba[4 * i]), SIDE);
+  }
 
   function show(x, { logits, gradient: [gradient, otherGradient], guided: [guided, otherGuided], biases }) {
     const { chosen, other } = state, shares = softmax(logits), parts = gradient.map((g, i) => g * x[i]);
@@ -44,9 +53,9 @@ export async function digit(root, labels) {
       label(name, words, `blue ${number(-largest(map))}, red +${number(largest(map))}`);
     }
     showSum($("sum"), [["gradient \u00d7 picture, summed", sum(parts)], ["biases", biases[0]]], chosen, logits[chosen]);
+    const alike = [cosine(gradient, otherGradient), cosine(guided, otherGuided)].map((v) => number(v));
     $("alike").textContent =
-      `Cosine similarity of the map for ${chosen} and the map for ${other}: gradient ${number(cosine(gradient, otherGradient))}, ` +
-      `guided backprop ${number(cosine(guided, otherGuided))}.`;
+      `Cosine similarity of the map for ${chosen} and the map for ${other}: gradient ${alike[0]}, guided backprop ${alike[1]}.`;
     say(`Highest logit: ${ranked(logits)[0]}. Logit of ${chosen}: ${number(logits[chosen])}.`);
   }
 
@@ -71,12 +80,14 @@ export async function digit(root, labels) {
   function wipe() {
     pen.fillStyle = "black";
     pen.fillRect(0, 0, SIDE, SIDE);
-    state.x = null;
+    Object.assign(state, { x: null, drawn: false });
     update();
   }
 
   function sample(i) {
-    state.x = Float32Array.from({ length: 784 }, (_, k) => sheet.rgb[3 * (Math.floor(k / 28) * sheet.width + 28 * i + (k % 28))] / 255);
+    state.drawn = false;
+    const at = (k) => Math.floor(k / 28) * sheet.width + 28 * i + (k % 28); // pixel k of sample i in the strip
+    state.x = Float32Array.from({ length: 784 }, (_, k) => sheet.rgb[3 * at(k)] / 255);
     drawGrey($("seen"), state.x, 28);
     pen.imageSmoothingEnabled = false;
     pen.drawImage($("seen"), 0, 0, SIDE, SIDE);
@@ -92,8 +103,7 @@ export async function digit(root, labels) {
     pen.lineTo(x, y);
     pen.stroke();
     last = [x, y];
-    const rgba = pen.getImageData(0, 0, SIDE, SIDE).data;
-    state.x = frame(Uint8Array.from({ length: SIDE * SIDE }, (_, i) => rgba[4 * i]), SIDE);
+    state.drawn = true;
     update();
   });
   $("clear").onclick = wipe;

@@ -90,7 +90,7 @@ export function mapsPart(root, { run, side, n, names, biases, listed, remark }) 
   };
   $("size").oninput = () => {
     state.size = Math.round(($("size").value * side) / 100);
-    changed();
+    move(state.at);
   };
   return { open, ask };
 }

@@ -29,7 +29,7 @@ export function photograph(root, { photographs, mosaics }) {
     const part = mapsPart(root, {
       run, side: SIDE, n: 7, names, biases,
       // the five highest, those that a mosaic is made of, and one that was asked for by its name
-      listed: (order, chosen, { classes }) => [...new Set([...order.slice(0, 5), ...(classes.length === 4 ? classes : []), chosen])],
+      listed: (order, chosen, { classes }) => [...new Set([...order.slice(0, 5), ...classes, chosen])],
       remark: (map, chosen, { classes }) => (classes.length === 4 ? inQuarter(map, classes.indexOf(chosen)) : ""),
     });
     const show = (rgb, title, classes) => part.open({ rgb, x: asInput(rgb, 127, 128), title, classes });
@@ -47,7 +47,9 @@ export function photograph(root, { photographs, mosaics }) {
       mark(null);
     }
 
-    const mark = (chosen) => root.querySelectorAll(".samples button").forEach((one) => one.setAttribute("aria-pressed", one === chosen));
+    function mark(chosen) {
+      for (const one of root.querySelectorAll(".samples button")) one.setAttribute("aria-pressed", one === chosen);
+    }
 
     function offer(list, { file, title, classes = [] }) {
       const address = `pictures/${file}`, button = element("button", { type: "button", ariaLabel: `Open ${title}` });
@@ -61,14 +63,20 @@ export function photograph(root, { photographs, mosaics }) {
     }
 
     photographs.forEach((one) => offer($("photographs"), one));
-    mosaics.forEach((one) => offer($("mosaics"), { ...one, title: `a mosaic of ${one.classes.map((c) => names[c]).join(", ")}` }));
+    for (const { file, classes } of mosaics) {
+      offer($("mosaics"), { file, classes, title: `a mosaic of ${classes.map((c) => names[c]).join(", ")}` });
+    }
     $("classes").replaceChildren(...names.map((name) => element("option", { value: name })));
     $("wanted").onchange = () => {
-      const c = names.indexOf($("wanted").value);
+      const wanted = $("wanted").value.trim().toLowerCase(), c = names.findIndex((name) => name.toLowerCase() === wanted);
       $("unknown").textContent = c < 0 ? "ImageNet has no class of this name. Choose one from the list." : "";
       if (c >= 0) part.ask(c);
     };
-    $("file").onchange = () => $("file").files[0] && openFile($("file").files[0]);
+    $("file").onchange = () => {
+      const [file] = $("file").files;
+      $("file").value = ""; // so that the same file can be opened again
+      if (file) openFile(file);
+    };
     root.ondragover = (event) => event.preventDefault();
     root.ondrop = (event) => {
       event.preventDefault();

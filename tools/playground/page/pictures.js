@@ -118,7 +118,7 @@ export function cutOut(rgba, width, height) {
   return rgb;
 }
 
-// ---- both ----
+// ---- all pictures ----
 
 // Values from 0 to 255, RGB pixel by pixel, as a network's input [3, side, side]: (value - middle) / unit.
 export function asInput(rgb, middle, unit) {
@@ -129,12 +129,13 @@ export function asInput(rgb, middle, unit) {
   return x;
 }
 
-// The same input with a grey cover: zeros in a square around [across, down]. box: what covered() covers.
+// The pixels that a square of `size` around [across, down] covers, cut off at the edges of the picture.
 export function box([across, down], size, side) {
-  const start = (v) => Math.round(v - size / 2), cut = (v) => Math.max(0, Math.min(side, v));
-  return { left: cut(start(across)), right: cut(start(across) + size), top: cut(start(down)), bottom: cut(start(down) + size) };
+  const cut = (v) => Math.max(0, Math.min(side, v)), left = Math.round(across - size / 2), top = Math.round(down - size / 2);
+  return { left: cut(left), right: cut(left + size), top: cut(top), bottom: cut(top + size) };
 }
 
+// An input [3, side, side] with a grey cover: zeros in a box.
 export function covered(x, { left, right, top, bottom }, side) {
   const found = x.slice();
   for (let c = 0; c < 3; c++) {
