@@ -160,6 +160,7 @@ def choose(page, **options):
         before = said(page)
         control(page, label.replace("_", " ")).select_option(option)
         wait_for(lambda before=before: said(page) != before and " took " in said(page), f"{label} {option}")
+        time.sleep(1)  # the words come behind the pictures
 
 
 def settle(page, label, option):
@@ -297,7 +298,7 @@ def photograph_of_12_megabytes(file):
     noise[1500:, :, 2] += 95
     image, exif = Image.fromarray(noise), Image.Exif()
     exif[0x0112] = 3
-    image.save(file, "jpeg", quality=94, exif=exif)
+    image.save(file, "jpeg", quality=97, exif=exif)
     assert file.stat().st_size > 12e6
 
 
