@@ -88,7 +88,8 @@ def _kind(x: Tensor, model: nn.Module | None) -> list[str]:
 def _shape(x: Tensor, model: nn.Module | None) -> list[str]:
     """Return what is wrong with the order and the number of the dimensions."""
     first = first_convolution(model) if model is not None else None
-    due = first.in_channels if isinstance(first, nn.Conv2d) else 3
+    without = model is not None and x.dim() == 4  # a network without convolutions takes what it takes
+    due = first.in_channels if isinstance(first, nn.Conv2d) else x.shape[1] if without else 3
     shape, counts = list(x.shape), {1, 3, 4, due}
     if x.dim() == 3 and shape[0] in counts:
         return [f"The shape is {shape}, one picture without a batch: write x[None]."]
@@ -112,12 +113,11 @@ def _shape(x: Tensor, model: nn.Module | None) -> list[str]:
 def _range(x: Tensor, mean: Channels | None, std: Channels | None) -> list[str]:
     """Return what is wrong with the range of the values."""
     low, high = x.amin().item(), x.amax().item()
-    low = 0.0 if abs(low) < 1e-6 else low  # and not -0
     if low == high:
         return [f"All values are {low:.3g}: this is no picture."]
     after = "subtract the mean and divide by the standard deviation"
     if high > 20:
-        return [f"The values go from {low:.0f} to {high:.0f}: divide by 255, then {after}."]
+        return [f"The values go from {round(low)} to {round(high)}: divide by 255, then {after}."]
     if mean is None or std is None:
         return ["The values keep within a hundredth: they may be divided by 255 twice."] * (high - low < 0.01)
     centre, width = _row(mean, x.shape[1]), _row(std, x.shape[1])

@@ -21,6 +21,7 @@ from helpers.report.five_checks import Findings, Row, five_checks
 from helpers.report.inputs import check_input
 from helpers.report.layers import Layer, propose_layers
 
+BRIGHT = 0.995  # of a map's values lie within its colours
 FRAME = 8  # the frame is this part of the picture's sides wide
 CHECKS = {
     "completeness": "Do the values add up to what they must?",
@@ -221,11 +222,8 @@ def _pictures(classifier: Classifier, x: Tensor, found: Findings, titles: list[s
     with explaining(classifier.model):
         shares = classifier.top(x, 1)
     seen = (classifier.unprocess(x) if _has_bounds(classifier) else _stretched(x)).expand(-1, 3, -1, -1)
-    lines = [
-        "<h2>The pictures</h2>",
-        "<p><small>Red speaks for the class, blue against it; each map has its own scale.",
-    ]
-    lines.append("</small></p>")
+    scale = "each map has its own scale, into which all but 0.5 % of its values fit"
+    lines = ["<h2>The pictures</h2>", f"<p><small>Red speaks for the class, blue against it; {scale}.</small></p>"]
     for i, title in enumerate(titles):
         picture = seen[i].permute(1, 2, 0).double().numpy()
         category, share = shares[i][0]
@@ -254,6 +252,8 @@ def _stretched(x: Tensor) -> Tensor:
 
 
 def _over(picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+    most = np.quantile(np.abs(values), BRIGHT) or np.abs(values).max()
+    values = values.clip(-most, most)  # single pixels would leave all others without colour
     look = look_of(values, True, signed=True)
     width = (look.high - look.low) or 1.0
     return lay_over(picture, np.clip((values - look.low) / width, 0, 1), look.cmap)
