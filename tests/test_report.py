@@ -12,7 +12,7 @@ from torch import nn
 from helpers import data, evaluation
 from helpers.data import shapes
 from helpers.models import Classifier, load_classifier
-from helpers.report import check_input, find_pictures, five_checks, load_any, propose_layers, write_report
+from helpers.report import find_pictures, five_checks, inspect_input, load_any, propose_layers, write_report
 from helpers.report.__main__ import main
 from helpers.report.five_checks import (
     _class_sensitivity,
@@ -150,27 +150,27 @@ def test_usual_mistakes_are_noticed_on_each_photograph(words):
     net = nn.Conv2d(3, 1, 1)
     wrong = MISTAKES[words](x, x * STD + MEAN)
     for one in range(len(x)):
-        found = check_input(wrong[one : one + 1], net, mean=MEAN, std=STD, side=224)
+        found = inspect_input(wrong[one : one + 1], net, mean=MEAN, std=STD, side=224)
         if words != "NaN" or not np.isfinite(np.asarray(wrong[one])).all():
             assert any(words in sentence for sentence in found), found
 
 
 def test_right_input_gets_no_sentence_but_for_a_grey_photograph():
     x, _ = given()
-    found = [check_input(one[None], mean=MEAN, std=STD, side=224) for one in x]
+    found = [inspect_input(one[None], mean=MEAN, std=STD, side=224) for one in x]
     grey = list(data.photographs()).index("camera")
     assert [bool(one) for one in found] == [number == grey for number in range(len(x))]
-    assert "grey pictures" in found[grey][0] and check_input(x, mean=MEAN, std=STD, side=224) == []
+    assert "grey pictures" in found[grey][0] and inspect_input(x, mean=MEAN, std=STD, side=224) == []
 
 
 def test_other_numbers_than_those_of_imagenet_are_noticed():
     x, _ = given()
     pixels = x * STD + MEAN
     recipe = {"mean": ON.flatten().tolist(), "std": OFF.flatten().tolist()}
-    assert check_input((pixels - ON) / OFF, **recipe) == []
-    assert "go only from" in check_input(2 * pixels - 1, **recipe)[0]
+    assert inspect_input((pixels - ON) / OFF, **recipe) == []
+    assert "go only from" in inspect_input(2 * pixels - 1, **recipe)[0]
     with pytest.raises(ValueError, match="both mean and std"):
-        check_input(x, mean=0.5)
+        inspect_input(x, mean=0.5)
 
 
 def test_exchanged_colours_are_noticed_by_a_network_that_needs_them():
@@ -180,7 +180,7 @@ def test_exchanged_colours_are_noticed_by_a_network_that_needs_them():
             return torch.stack([10 * (red - blue).relu(), torch.zeros_like(red)], 1)
 
     x = torch.rand(5, 3, 8, 8) * torch.tensor([1.0, 0.5, 0.3])[:, None, None]
-    assert check_input(x, Red()) == [] and "BGR" in check_input(x.flip(1), Red())[0]
+    assert inspect_input(x, Red()) == [] and "BGR" in inspect_input(x.flip(1), Red())[0]
 
 
 # --- five checks ---
@@ -281,7 +281,7 @@ def test_a_function_in_a_file_is_taken(folder):
     x = found.preprocess([folder / "0.png", folder / "1.png"])
     assert (
         x.shape == (2, 3, 32, 32)
-        and check_input(x, found.model, mean=ON.flatten().tolist(), std=OFF.flatten().tolist()) == []
+        and inspect_input(x, found.model, mean=ON.flatten().tolist(), std=OFF.flatten().tolist()) == []
     )
 
 

@@ -1,11 +1,11 @@
 """A network of one's own: which layer, is the input right, five checks of a map, and a report as one HTML page.
 
 ``python -m helpers.report MODEL PICTURES`` writes the page. :func:`propose_layers` names layers that can be explained,
-:func:`check_input` looks at a network's input, :func:`five_checks` explains and checks, :func:`write_report` writes.
+:func:`inspect_input` looks at a network's input, :func:`five_checks` explains and checks, :func:`write_report` writes.
 """
 
 from helpers.report.five_checks import Findings, Row, five_checks
-from helpers.report.inputs import check_input
+from helpers.report.inputs import inspect_input
 from helpers.report.layers import Layer, propose_layers
 from helpers.report.loading import find_pictures, load_any
 from helpers.report.page import write_report
@@ -14,7 +14,7 @@ __all__ = [
     "Findings",
     "Layer",
     "Row",
-    "check_input",
+    "inspect_input",
     "find_pictures",
     "five_checks",
     "load_any",

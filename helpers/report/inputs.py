@@ -16,7 +16,7 @@ SLACK = 0.02  # of the way from black to white: rounding, and what a bicubic res
 NARROW = 0.6  # of the way from black to white: photographs go further than this
 
 
-def check_input(
+def inspect_input(
     x: object,
     model: nn.Module | None = None,
     *,
@@ -47,11 +47,11 @@ def check_input(
         ValueError: one of ``mean`` and ``std`` is missing.
 
     >>> import torch
-    >>> from helpers.report import check_input
+    >>> from helpers.report import inspect_input
     >>> photograph = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    >>> check_input((photograph - 0.5) / 0.25, mean=0.5, std=0.25)
+    >>> inspect_input((photograph - 0.5) / 0.25, mean=0.5, std=0.25)
     []
-    >>> check_input(255 * photograph, mean=0.5, std=0.25)
+    >>> inspect_input(255 * photograph, mean=0.5, std=0.25)
     ['The values go from 0 to 255: divide by 255, then subtract the mean and divide by the standard deviation.']
     """
     if (mean is None) != (std is None):

@@ -18,7 +18,7 @@ from helpers.attribution._common import explaining
 from helpers.models import Classifier
 from helpers.plotting.images import lay_over, look_of
 from helpers.report.five_checks import Findings, Row, five_checks
-from helpers.report.inputs import check_input
+from helpers.report.inputs import inspect_input
 from helpers.report.layers import Layer, propose_layers
 
 BRIGHT = 0.995  # of a map's values lie within its colours
@@ -119,7 +119,7 @@ def write_report(
     names = list(
         titles or (Path(p).name if isinstance(p, str | Path) else f"picture {i + 1}" for i, p in enumerate(pictures))
     )
-    page = _page(classifier, x, found, layer, proposed, names, [*left_out, *check_input(x, classifier.model)])
+    page = _page(classifier, x, found, layer, proposed, names, [*left_out, *inspect_input(x, classifier.model)])
     _write(path, page)
     return path
 
