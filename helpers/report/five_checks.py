@@ -5,8 +5,8 @@ itself, class sensitivity with the map of another class, randomisation with maps
 random order and with edges, mosaics with chance and with the class-blind mean of the feature maps.
 """
 
-import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -115,14 +115,14 @@ def five_checks(
     other = _another_class(logits, top)
     methods, maps, rows = methods_for(layer), {}, []
     with watching(lambda done, total, what: None):  # no progress bars
-        blank = copy.deepcopy(model)
-        draw_anew(blank, seed)
         for name, method in methods.items():
             say(f"{name}: maps of {len(x)} pictures, of another class, and with random weights")
             maps[name] = method(model, x, top)
             rows.append(_completeness(name, model, x, top, layer, maps[name]))
             rows.append(_class_sensitivity(name, maps[name], method(model, x, other)))
-            rows.append(_randomisation(name, maps[name], method(blank, x, top)))
+            with drawn_anew(model, seed):
+                blank = method(model, x, top)
+            rows.append(_randomisation(name, maps[name], blank))
         say("deletion, beside a random order and edges")
         rows += _deletion(model, x, top, maps, seed)
         say("mosaics of four pictures")
@@ -155,6 +155,22 @@ def methods_for(layer: str | None) -> dict[str, Maps]:
 def mean_colour(x: Tensor) -> Tensor:
     """Return each picture with its mean colour everywhere, [N, C, H, W]."""
     return x.mean((2, 3), keepdim=True).expand_as(x)
+
+
+@contextmanager
+def drawn_anew(model: nn.Module, seed: int = 0) -> Iterator[None]:
+    """Inside the block every weight of the model has a new random value; afterwards it is as it was, also by an error.
+
+    A copy would be simpler, but some networks, such as those of torch.export, cannot be copied.
+    """
+    kept = [(value, value.detach().clone()) for value in (*model.parameters(), *model.buffers())]
+    try:
+        draw_anew(model, seed)
+        yield
+    finally:
+        with torch.no_grad():
+            for value, before in kept:
+                value.copy_(before)
 
 
 def draw_anew(model: nn.Module, seed: int = 0) -> None:
