@@ -147,6 +147,20 @@ KEYS = {  # lesson -> patterns, each of which its text or its code holds
         r"keepdim",
     ],
     "words": [r"review", r"\bword", r"decid"],
+    "your_own_network": [
+        r"weights_only",
+        r"\.logits",
+        r"propose_layers",
+        r"red and blue",
+        r"which method",
+        r"completeness",
+        r"class sensitivity",
+        r"randomisation",
+        r"deletion",
+        r"mosaics",
+        r"shortcut",
+        r"python -m helpers\.report",
+    ],
 }
 
 
@@ -173,6 +187,7 @@ LIBRARIES = {
     "gradient_free_cams": "pytorch_grad_cam|grad-cam",
     "relevance": "zennit",
     "feature_visualisation": "FlashTorch",
+    "your_own_network": "captum",
 }
 
 

@@ -14,7 +14,7 @@ import torch
 
 from helpers.course import ROOT
 
-ROOMS = ("hooks", "models", "data", "attribution", "synthesis", "evaluation", "plotting", "explorer")
+ROOMS = ("hooks", "models", "data", "attribution", "synthesis", "evaluation", "plotting", "explorer", "report")
 TOP = {"helpers.training", "helpers.course"}  # modules whose own functions are public names
 
 

@@ -17,7 +17,7 @@ def test_every_path_exists():
 
 
 def test_every_module_that_a_reader_may_look_for_is_named():
-    rooms = ("models", "hooks", "attribution", "synthesis", "evaluation", "plotting", "data")
+    rooms = ("models", "hooks", "attribution", "synthesis", "evaluation", "plotting", "data", "report")
     mine = [p for room in rooms for p in (README.parent / room).glob("*.py") if p.stem != "__init__"]
     missing = {p.relative_to(README.parent).as_posix() for p in mine} - set(re.findall(r"[\w/]+\.py", TEXT))
     assert missing == set()
@@ -30,11 +30,11 @@ def test_every_folder_inside_of_a_room_is_named():
 
 def test_the_rooms_are_counted_and_named():
     rooms = {path.name for path in README.parent.iterdir() if (path / "__init__.py").is_file()}
-    assert len(rooms) == 9 and TEXT.split("\n")[2].startswith("Nine rooms and two single modules.")
+    assert len(rooms) == 10 and TEXT.split("\n")[2].startswith("Ten rooms and two single modules.")
     row = next(
         line for line in (ROOT / "docs/start.md").read_text("utf-8").splitlines() if line.startswith("| `helpers/`")
     )
-    assert "in nine rooms:" in row and set(re.findall(r"`(\w+)`", row)) == rooms
+    assert "in ten rooms:" in row and set(re.findall(r"`(\w+)`", row)) == rooms
 
 
 def test_every_lesson_has_a_row():

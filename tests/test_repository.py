@@ -308,6 +308,7 @@ MAY_IMPORT = {  # a room of helpers, or a module at its top -> the other rooms t
     "evaluation": {"attribution", "hooks"},
     "plotting": set(),
     "explorer": {"attribution", "data", "evaluation", "models", "plotting"},
+    "report": {"attribution", "data", "evaluation", "hooks", "models", "plotting"},
     "checks": {"attribution", "data", "evaluation", "hooks", "models", "synthesis"},
 }
 

@@ -32,6 +32,7 @@ ORDER = (
     "can_you_trust_it",
     "museum_of_wrong_maps",
     "words",
+    "your_own_network",
 )
 
 
