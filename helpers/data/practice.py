@@ -20,7 +20,7 @@ SIDE = 64
 
 
 def fill_folder(folder: str | Path, count: int = 240, seed: int = 0, *, sound: bool = False) -> None:
-    """Write ``count`` PNG files of 64 x 64 pixels into a folder: heart_000.png, star_001.png, and so on.
+    """Write ``count`` PNG files of 64 x 64 pixels into a folder: star_000.png, heart_001.png, and so on.
 
     Args:
         folder: where the files are written; it is made if it is not there.
@@ -34,7 +34,7 @@ def fill_folder(folder: str | Path, count: int = 240, seed: int = 0, *, sound: b
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     fill_folder(folder, 2)
     ...     sorted(path.name for path in Path(folder).iterdir())
-    ['heart_000.png', 'star_001.png']
+    ['heart_001.png', 'star_000.png']
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def read_folder(folder: str | Path) -> tuple[Tensor, Tensor]:
     """Return the pictures of a folder, float [N, 3, H, W] from -2 to 2, and their classes, int64 [N], by their names.
 
     Args:
-        folder: with files such as heart_000.png, all of one size.
+        folder: with files such as heart_001.png, all of one size.
 
     Raises:
         ValueError: there is none.
@@ -66,7 +66,7 @@ def read_folder(folder: str | Path) -> tuple[Tensor, Tensor]:
     """
     files = [path for name in CATEGORIES for path in sorted(Path(folder).glob(f"{name}_*.png"))]
     if not files:
-        raise ValueError(f"There is no picture such as heart_000.png in {folder}: fill it with fill_folder.")
+        raise ValueError(f"There is no picture such as heart_001.png in {folder}: fill it with fill_folder.")
     pixels = np.stack([read_picture(path) for path in files]).astype(np.float32) / 255
     labels = torch.tensor([CATEGORIES.index(path.name.partition("_")[0]) for path in files])
     return torch.from_numpy((pixels - 0.5) / 0.25).permute(0, 3, 1, 2).contiguous(), labels
