@@ -23,7 +23,7 @@ PARTS = 10  # in which pixels are removed
 MOSAICS = 6
 CLEAR = 0.25  # of the way from chance to all: how much of the evidence must lie in the right quarters
 MANY = 100  # pictures; fewer are an example
-Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, x [N, C, H, W], classes [K, N]) -> [K, N, H, W]
 
 
 class Row(NamedTuple):
@@ -117,11 +117,11 @@ def five_checks(
     with watching(lambda done, total, what: None):  # no progress bars
         for name, method in methods.items():
             say(f"{name}: maps of {len(x)} pictures, of another class, and with random weights")
-            maps[name] = method(model, x, top)
+            maps[name], maps_of_other = method(model, x, torch.stack([top, other]))
             rows.append(_completeness(name, model, x, top, layer, maps[name]))
-            rows.append(_class_sensitivity(name, maps[name], method(model, x, other)))
+            rows.append(_class_sensitivity(name, maps[name], maps_of_other))
             with drawn_anew(model, seed):
-                blank = method(model, x, top)
+                blank = method(model, x, top[None])[0]
             rows.append(_randomisation(name, maps[name], blank))
         say("deletion, beside a random order and edges")
         rows += _deletion(model, x, top, maps, seed)
@@ -132,21 +132,30 @@ def five_checks(
 
 
 def methods_for(layer: str | None) -> dict[str, Maps]:
-    """Return three methods of three families, each ``(model, x, target) -> [N, H, W]``, signed."""
+    """Return three methods of three families, each ``(model, x, classes [K, N]) -> [K, N, H, W]``, signed.
 
-    def grad_cam(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        coarse = attribution.grad_cam(model, x, target, layer=layer, relu=False)
-        return attribution.upsample(coarse, tuple(x.shape[2:]))
+    Several classes are asked for at once because occlusion has the maps of all classes from the same forward passes.
+    """
 
-    def gradient_x_input(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        return attribution.gradient_x_input(model, x, target).sum(1)
+    def grad_cam(model: nn.Module, x: Tensor, classes: Tensor) -> Tensor:
+        coarse = [attribution.grad_cam(model, x, target, layer=layer, relu=False) for target in classes]
+        return torch.stack([attribution.upsample(one, tuple(x.shape[2:])) for one in coarse])
 
-    def integrated(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        return attribution.integrated_gradients(model, x, target, steps=STEPS, rule="midpoint").sum(1)
+    def gradient_x_input(model: nn.Module, x: Tensor, classes: Tensor) -> Tensor:
+        return torch.stack([attribution.gradient_x_input(model, x, target).sum(1) for target in classes])
 
-    def occlusion(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        sides = tuple(max(1, side // CELLS) for side in x.shape[2:])
-        return attribution.occlusion(model, x, target, patch=sides, baseline=mean_colour(x))
+    def integrated(model: nn.Module, x: Tensor, classes: Tensor) -> Tensor:
+        settings = {"steps": STEPS, "rule": "midpoint"}
+        return torch.stack([attribution.integrated_gradients(model, x, one, **settings).sum(1) for one in classes])
+
+    def occlusion(model: nn.Module, x: Tensor, classes: Tensor) -> Tensor:
+        high, wide = (max(1, side // CELLS) for side in x.shape[2:])
+        with explaining(model), torch.no_grad():
+            whole = run(model, x)[:, None, None]  # [N, 1, 1, classes]
+        covered = attribution.occluded_logits(model, x, patch=(high, wide), baseline=mean_colour(x))
+        cells = (whole - covered)[torch.arange(len(x)), :, :, classes]  # [K, N, rows, columns]
+        large = cells.repeat_interleave(high, 2).repeat_interleave(wide, 3)
+        return large[..., : x.shape[2], : x.shape[3]]
 
     first = {"Grad-CAM": grad_cam} if layer else {"gradient x input": gradient_x_input}
     return first | {"integrated gradients": integrated, "occlusion": occlusion}
@@ -305,9 +314,9 @@ def _mosaics(
     shares: dict[str, list[Tensor]] = {name: [] for name in (*methods, "blind", "chance")}
     for mosaic, masks in mosaics_of(x, target, seed=seed):
         asked, cells = torch.tensor(list(masks)), torch.stack(list(masks.values()))
-        rows = mosaic.expand(len(asked), -1, -1, -1)
         for name, method in methods.items():
-            shares[name].append(evaluation.grid_pointing(method(model, rows, asked), cells).share.nanmean())
+            found_maps = method(model, mosaic, asked[:, None])[:, 0]
+            shares[name].append(evaluation.grid_pointing(found_maps, cells).share.nanmean())
         shares["chance"].append(cells.flatten(1).float().mean())
         if layer:
             blind = evaluation.mean_of_maps(model, mosaic, layer=layer).expand(len(asked), -1, -1)
