@@ -2,7 +2,7 @@
 # What a caller names (IN, LESSON ...) is read by the shell, as "$$IN", so that blanks and quotes in it are safe; make
 # passes it on as it was written, so that a dollar sign stays one. ARGS alone holds several words. uv compiles no byte
 # code unless it is told to; without it torch takes twice as long to import, in each kernel.
-NAMED := $(foreach name,IN LESSON AFTER REPO SEED MNIST,$(if $(filter-out undefined,$(origin $(name))),$(name)))
+NAMED := $(foreach name,IN LESSON AFTER REPO SEED MNIST PROJECT,$(if $(filter-out undefined,$(origin $(name))),$(name)))
 $(foreach name,$(NAMED),$(eval export override $(name) := $$(value $(name))))
 PYTHON ?= python3
 ARGS ?=
@@ -13,7 +13,7 @@ SLOW := $(patsubst %,tests/test_%.py,cluster colab explorer_browser nbgrader pla
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help env lab explore play test bench hub-test evidence notebooks solutions figures scoreboard site links new order exam grade nbgrader slides progress data lock lint clean test-all
+.PHONY: help env lab explore play test bench hub-test evidence notebooks solutions figures scoreboard site links new order exam grade nbgrader project-data slides progress data lock lint clean test-all
 
 help:
 	@echo "make lab        open the course in JupyterLab (ARGS=--no-browser on a machine without a screen)"
@@ -35,6 +35,7 @@ help:
 	@echo "make exam       write an exam of its own, and its key (SEED=7), into build/"
 	@echo "make grade      grade a folder of notebooks (IN='my class'; ARGS='--exam 7' for an exam)"
 	@echo "make nbgrader   write the exercises as nbgrader takes them, into build/"
+	@echo "make project-data  draw the data of a student project, into build/projects (PROJECT=handover, weather or choice; SEED=7: other pictures)"
 	@echo "make links      make every copy of the course's address the same (REPO=owner/name: another one, for a fork)"
 	@echo "make new        begin a lesson that passes every rule (LESSON=lime_and_shap AFTER=occlusion)"
 	@echo "make order      number the lessons as tools/lessons.py lists them, and mend every link"
@@ -114,6 +115,9 @@ grade: env
 
 nbgrader: env
 	$(BIN)/python solutions/make_nbgrader.py $(ARGS)
+
+project-data: env
+	$(BIN)/python -m tools.project_data "$${PROJECT:?which project? make project-data PROJECT=weather}" $${SEED:+--seed "$$SEED"} $(ARGS)
 
 links: env
 	$(BIN)/python -m tools.links "$$REPO" $(ARGS)

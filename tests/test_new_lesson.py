@@ -68,6 +68,8 @@ def test_it_writes_a_notebook_a_checker_a_test_its_rows_and_a_part(lesson):
     assert rows == [(f"{n:02d}", f"{n:02d}") for n in range(len(lessons.ORDER) + 1)]
     assert f"### {AFTER}\n" in (guide := (root / "docs" / "teaching.md").read_text(encoding="utf-8"))
     assert re.findall(r"^### (\w+)$", guide, re.M)[int(lessons.number(AFTER)) + 1] == NAME
+    outcomes = (root / "docs" / "outcomes.md").read_text(encoding="utf-8")
+    assert re.findall(r"^### (\w+)$", outcomes, re.M)[int(lessons.number(AFTER)) + 1] == NAME
 
 
 def test_the_lessons_behind_it_have_moved_and_nothing_else_has_changed(lesson):
@@ -130,6 +132,7 @@ def test_it_passes_the_rules_and_its_own_test(lesson, monkeypatch, capsys):
     assert links.main(["--check"]) == 0 and capsys.readouterr().out == ""
     at = int(lessons.number(AFTER)) + 1
     monkeypatch.setattr(order, "GUIDE", root / "docs" / "teaching.md")
+    monkeypatch.setattr(order, "OUTCOMES", root / "docs" / "outcomes.md")
     monkeypatch.setattr(order, "MAP", root / "helpers" / "README.md")
     assert order.plan((*lessons.ORDER[:at], NAME, *lessons.ORDER[at:])) == ({}, {}), "make order has nothing to do"
 

@@ -295,6 +295,21 @@ def test_answers_are_printed_and_code_can_be_copied(home, browser):
     page.close()
 
 
+SHEETS = ("handout", "concept_test")  # to be handed out: one page of paper each
+A4 = {"format": "A4", "margin": {side: "12mm" for side in ("top", "right", "bottom", "left")}}
+
+
+@slow
+@pytest.mark.parametrize("name", SHEETS)
+def test_a_sheet_is_one_page_of_paper(home, browser, name):
+    page, length = browser.new_page(), {}
+    for one in (name, "schedules"):
+        page.goto(home + f"{one}.html", wait_until="load")
+        length[one] = len(re.findall(rb"/Type\s*/Page\b", page.pdf(**A4)))
+    assert length[name] == 1 and length["schedules"] > 1, "the second is an ordinary page, which can be longer"
+    page.close()
+
+
 @slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_shuts_anybody_out(built, home, browser, scheme):

@@ -21,6 +21,7 @@ import yaml
 from PIL import Image
 
 from tools.bound_numbers import as_read
+from tools.bound_numbers import plain as plain_text
 from tools.lessons import name_of, paths
 from tools.npm import fetch
 from tools.playground.build import build as build_playground
@@ -158,7 +159,7 @@ def main() -> None:
     shutil.rmtree(STAGE, ignore_errors=True)
     shutil.copytree(DOCS, STAGE, ignore=shutil.ignore_patterns("__pycache__"))
     for page in STAGE.glob("*.md"):  # on the site the lessons stand one level deeper, not beside
-        page.write_text(page.read_text(encoding="utf-8").replace("](../", "]("), encoding="utf-8")
+        page.write_text(plain_text(page.read_text(encoding="utf-8")).replace("](../", "]("), encoding="utf-8")
     (STAGE / "_static").mkdir(exist_ok=True)
     katex(STAGE / "_static" / "katex")
     shutil.copy(ROOT / "CITATION.cff", STAGE)

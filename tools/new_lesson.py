@@ -4,8 +4,8 @@ It is ``make new LESSON=lime_and_shap AFTER=occlusion``; without AFTER the lesso
 of tools/lessons.py, and the lessons behind it get their new numbers. The lesson before it names it in its last
 paragraph, **Next.**; what stood there becomes the last paragraph of the new lesson. Writes the notebook, run and saved,
 its checkers helpers/checks/lime_and_shap.py, their test tests/test_checks_lime_and_shap.py, its rows in README.md and
-helpers/README.md and its part of docs/teaching.md: a lesson that passes every rule, to be replaced part by part. What
-is in it stands in tools/lesson_template.py.
+helpers/README.md and its parts of docs/teaching.md and docs/outcomes.md: a lesson that passes every rule, to be
+replaced part by part. What is in it stands in tools/lesson_template.py.
 """
 
 import argparse
@@ -148,6 +148,19 @@ PART = """
 
 *In no schedule yet.*
 """
+OUTCOMES = """
+### {name}
+
+After this lesson a student can
+
+- write here what one can see a student do afterwards, in two to four lines;
+- choose a verb for each line that can be observed, such as compute, measure or explain.
+
+| misconception | what to show against it |
+|---|---|
+| What a student believes before the lesson, as a sentence. | Section *The check*: the number that contradicts it. |
+| What a wrong answer to the prediction reveals. | Section *The question comes first*: the picture that surprises. |
+"""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -182,7 +195,8 @@ def main(arguments: list[str] | None = None) -> None:
         changes.write(listing, with_name(listing.read_text(encoding="utf-8"), name, after))
         changes.write(readme, with_row(readme.read_text(encoding="utf-8"), name, number))
         changes.write(order.MAP, with_map_row(order.MAP.read_text(encoding="utf-8"), name))
-        changes.write(order.GUIDE, order.GUIDE.read_text(encoding="utf-8") + PART.format(name=name))
+        for page, part in ((order.GUIDE, PART), (order.OUTCOMES, OUTCOMES)):
+            changes.write(page, page.read_text(encoding="utf-8") + part.format(name=name))
         lessons.ORDER = names
         done = order.apply(changes, names)
         changes.write(order.GUIDE, minutes.updated(order.GUIDE.read_text(encoding="utf-8")))

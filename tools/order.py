@@ -1,9 +1,9 @@
 """Give every lesson the number that ORDER in tools/lessons.py gives it: ``python -m tools.order`` (or ``make order``).
 
 Files in notebooks/ and solutions/ are renamed; titles, badges and every link to a lesson follow, in notebooks, pages,
-code and tests. Tables of lessons, and the parts of docs/teaching.md, are put into the new order. Outputs stay as they
-are. All of it is planned before anything is written, and taken back if it is interrupted; to run it twice is to run
-it once.
+code and tests. Tables of lessons, and the parts of docs/teaching.md and docs/outcomes.md, are put into the new order.
+Outputs stay as they are. All of it is planned before anything is written, and taken back if it is interrupted; to run
+it twice is to run it once.
 """
 
 import re
@@ -18,6 +18,7 @@ from tools import lessons, links
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "teaching.md"
+OUTCOMES = ROOT / "docs" / "outcomes.md"
 MAP = ROOT / "helpers" / "README.md"
 NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", re.ASCII)  # of a lesson, such as lime_and_shap
 LINK = re.compile(r"(?<!\w)\d+_([a-z][a-z0-9_]*)\.ipynb\b")
@@ -75,7 +76,7 @@ def plan(names: Sequence[str]) -> tuple[dict[Path, Path], dict[Path, str]]:
     for path in links.files():
         text = path.read_bytes().decode("utf-8", "surrogateescape")
         new = _notebook(path, text, numbers) if path in notebooks else mended(text, numbers)
-        if path == GUIDE:
+        if path in (GUIDE, OUTCOMES):
             new = sorted_parts(new, names)
         if path == MAP:
             new = sorted_rows(new, NAMED, numbers)
@@ -105,7 +106,7 @@ def sorted_rows(text: str, row: re.Pattern, numbers: dict[str, str]) -> str:
 
 
 def sorted_parts(text: str, names: Sequence[str]) -> str:
-    """Return the teaching guide with its parts, each below the heading "### name" of a lesson, in order."""
+    """Return a page for teachers with its parts, each below the heading "### name" of a lesson, in order."""
     head, *parts = re.split(rf"^(?=### (?:{'|'.join(names)})$)", text, flags=re.M)
     parts.sort(key=lambda part: names.index(part.split()[1]))
     return "\n\n".join([head.rstrip("\n"), *(part.strip("\n") for part in parts)]) + "\n"
