@@ -65,6 +65,12 @@ def test_a_comment_that_binds_nothing_is_refused(text, sentence):
         ("94 to 97<!-- range of a --> over 10 runs", ["10"]),
         ("`x[3]`, $w_{3}$, ResNet18, VGG-19, conv5_1, L2, [lesson](04_cam.ipynb), Zhou et al., 2016", []),
         ("## 3 rules\n1. first\n2. second", []),
+        ("## 3 rules\n\nright on 82 % of them", ["82"]),
+        (
+            "## Further reading\n\n- Author (2017): *On 9*. Journal 73. arXiv:1706.07979\n\n**Next.** 4 lessons.",
+            ["4"],
+        ),
+        ("in step 3 of exhibit 2. <summary>1. What if 7 of 9 are?</summary> 6 more", ["6"]),
         ("**2.** Write it. <summary>Hint 1</summary> <summary>4. Why?</summary>", []),
         ("| a | 5 |\n| b | 6<!-- fixed --> |", ["5"]),
         ("a share of 0.5, or 1,280 maps", ["0.5", "1,280"]),

@@ -27,16 +27,19 @@ REACH = 24  # characters between a number and its comment, at most
 # What holds digits and is no number of the prose
 ELSEWHERE = (
     r"```.*?```",
+    r"(?m)^## Further reading\n.*?(?=^\*\*Next|\Z)",
     r"\*\*\d+\.\*\*",  # of an exercise
-    r"<summary>(?:Hint )?\d+\.?",  # of a hint, of a question
+    r"<summary>.*?</summary>",  # of a hint; of a question, whose numbers are an example
     r"`[^`]*`",
     r"\$\$.*?\$\$",
     r"\$[^$\n]*\$",
     r"!\[[^\]]*\]\([^)]*\)",
     r"\]\([^)]*\)",
     r"<[a-zA-Z/][^>]*>",
-    r"(?m)^#+ .*$",
+    r"(?m)^#+ [^\n]*$",
     r"(?m)^\s*\d+\. ",
+    r"\b(?:[Ss]teps?|[Ee]xhibits?) \d+",
+    r"(?m)^Reading \d+ minutes · running \d+ s\b",  # of a lesson's header: tools/minutes.py
     r"\b(?:19|20)\d\d\b",  # a year; counts of thousands are written with a comma
 )
 LONELY = re.compile(rf"(?<![\w.,/-]){NUMBER}(?![\w/]|-\w)")
