@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -151,6 +152,17 @@ def icons(output: Path) -> None:
     )
 
 
+def example_report(output: Path) -> None:
+    """Write the page that docs/projects.md shows: a report on the network of the project *handover*."""
+    from helpers.report import load_any, write_report
+    from tools.project_data import write
+
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = write("handover", seed=0, to=Path(folder), count=6)
+        network = load_any(f"{drawn / 'network.py'}:network")
+        write_report(network, sorted((drawn / "yours").glob("*.png")), output / "example_report.html")
+
+
 def main() -> None:
     """Stage the pages and build the site."""
     parser = argparse.ArgumentParser(description="Build the course's site.")
@@ -180,6 +192,7 @@ def main() -> None:
         [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", STAGE, output], check=True
     )
     icons(output)
+    example_report(output)
     build_playground(output / "playground", of_site=True)  # in place of the page that navigation and search know
     print(f"The site: {output / 'index.html'}")
 
