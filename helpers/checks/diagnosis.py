@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.checks import behaviour
+from helpers.checks import behaviour, variants
 from helpers.checks.behaviour import Call, same
 
 HALF = {torch.float16: 4e-3, torch.bfloat16: 8e-3}  # how far rounding may go, as a share of the largest value
@@ -386,7 +386,7 @@ def of_values(
         or shifted(got, right, tolerance)
         or nearly(got, right, tolerance)
         or edge(got, right, tolerance)
-        or (call and by and behaviour.reworked(call, got, right, tolerance, by))
+        or (call and by and variants.reworked(call, got, right, tolerance, by))
         or rearranged(got, right, tolerance)
         or factors(got, right, tolerance)
         or (call and behaviour.mixed(call, right, tolerance))

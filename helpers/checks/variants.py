@@ -1,0 +1,441 @@
+"""Which other computation gives the student's answer: a right function run with another input, or another step.
+
+The steps of the right function are the calls of torch that it makes. Each of them is changed in turn while the
+function runs again (mutation testing, with the answer in place of a test).
+"""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from helpers.checks.behaviour import Call, again, copied, flat, other_inputs, same
+from helpers.checks.changes import changes_of, others
+
+SECONDS = 4  # the longest search for another step
+TORCH = str(Path(torch.__file__).parent)
+Replace = Callable[[Callable, tuple, dict], Any]
+
+
+class Step(NamedTuple):
+    """One call of torch in a right function: where it stands, what is called, and what it gave at first."""
+
+    key: tuple
+    name: str
+    call: Callable
+    inputs: tuple
+    options: dict[str, Any]
+    result: Tensor
+
+
+REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "the mean": lambda y: y.mean(-1),
+    "the sum": lambda y: y.sum(-1),
+    "the median": lambda y: y.median(-1).values,
+    "the largest value": lambda y: y.amax(-1),
+    "the smallest value": lambda y: y.amin(-1),
+    "the second largest value": lambda y: y.sort(-1).values[..., -2],
+    "the largest absolute value": lambda y: y.abs().amax(-1),
+    "the mean of the absolute values": lambda y: y.abs().mean(-1),
+    "the sum of the absolute values": lambda y: y.abs().sum(-1),
+    "the standard deviation": lambda y: y.std(-1),
+    "the variance": lambda y: y.var(-1),
+    "the root of the mean square": lambda y: y.square().mean(-1).sqrt(),
+    "the mean square": lambda y: y.square().mean(-1),
+    "the length (root of the sum of squares)": lambda y: y.norm(dim=-1),
+    "the root of the sum": lambda y: y.sum(-1).sqrt(),
+    "the root of the mean": lambda y: y.mean(-1).sqrt(),
+    "the mean of the roots": lambda y: y.sqrt().mean(-1),
+    "the mean of the logarithms": lambda y: y.log().mean(-1),
+    "the mean of the positive values alone": lambda y: (y * (y > 0)).sum(-1) / (y > 0).sum(-1).clamp(min=1),
+    "the product": lambda y: y.prod(-1),
+    "the first value": lambda y: y[..., 0],
+    "the last value": lambda y: y[..., -1],
+    "the middle value": lambda y: y[..., y.shape[-1] // 2],
+    "the range (largest less smallest)": lambda y: y.amax(-1) - y.amin(-1),
+    "logsumexp": lambda y: y.logsumexp(-1),
+    "a mean weighted by a softmax": lambda y: (y.softmax(-1) * y).sum(-1),
+    "the number of values above zero": lambda y: (y > 0).to(y).sum(-1),
+}
+OF = {
+    "mean": "the mean",
+    "sum": "the sum",
+    "amax": "the largest value",
+    "amin": "the smallest value",
+    "std": "the standard deviation",
+    "var": "the variance",
+    "prod": "the product",
+    "norm": "the length (root of the sum of squares)",
+    "linalg_vector_norm": "the length (root of the sum of squares)",
+}
+PAIRS: dict[str, Callable[[Any, Any], Any]] = {
+    "a * b": lambda a, b: a * b,
+    "a + b": lambda a, b: a + b,
+    "a - b": lambda a, b: a - b,
+    "b - a": lambda a, b: b - a,
+    "a / b": lambda a, b: a / b,
+    "b / a": lambda a, b: b / a,
+    "a alone": lambda a, b: a,
+    "b alone": lambda a, b: b,
+    "the larger of a and b": lambda a, b: torch.maximum(*_both(a, b)),
+    "the smaller of a and b": lambda a, b: torch.minimum(*_both(a, b)),
+    "the mean of a and b": lambda a, b: (a + b) / 2,
+    "a * |b|": lambda a, b: a * abs(b),
+    "|a| * b": lambda a, b: abs(a) * b,
+    "a * a": lambda a, b: a * a,
+    "a * b * b": lambda a, b: a * b * b,
+    "|a - b|": lambda a, b: abs(a - b),
+    "(a + b) squared": lambda a, b: (a + b) ** 2,
+    "a / (a + b)": lambda a, b: a / (a + b),
+    "a / (b + 0.1)": lambda a, b: a / (b + 0.1),
+    "a / (b + 1)": lambda a, b: a / (b + 1),
+}
+SIGNS = {"mul": "a * b", "add": "a + b", "sub": "a - b", "rsub": "b - a", "div": "a / b", "rdiv": "b / a"}
+TESTS = {"gt": torch.gt, "ge": torch.ge, "lt": torch.lt, "le": torch.le, "eq": torch.eq, "ne": torch.ne}
+USUAL = (0, 0.01, 0.05, 0.1, 0.2, 0.25, 0.3, 1 / 3, 0.5, 2 / 3, 0.75, 0.9, 0.95, 1, 1.5, 2, 3, 4, 5, 10, 100, 255)
+WORDS = {
+    "mul": "the product",
+    "matmul": "the matrix product",
+    "add": "the sum of two terms",
+    "sub": "the difference",
+    "rsub": "the difference",
+    "div": "the quotient",
+    "rdiv": "the quotient",
+    "einsum": "the sum of products",
+    "__getitem__": "the part that is picked out",
+    "relu": "the ReLU",
+    "clamp": "what is cut off at limits",
+    "square": "the square",
+    "sqrt": "the root",
+    "exp": "the exponential",
+    "pow": "the power",
+    "abs": "the absolute value",
+    "neg": "what has its sign turned",
+    "diff": "the differences of neighbours",
+    "softmax": "the softmax",
+    "interpolate": "the enlarged map",
+    "stack": "what is put together",
+    "cat": "what is put together",
+    "where": "what is chosen by a condition",
+    "gather": "what is picked out",
+    "grad": "the gradient",
+}
+NAMES = {"__rsub__": "rsub", "__rdiv__": "rdiv", "__rtruediv__": "rdiv", "__radd__": "add", "__rmul__": "mul"}
+NAMES |= {"truediv": "div", "true_divide": "div", "__pow__": "pow", "__matmul__": "matmul", "bmm": "matmul", "mm": "matmul"}
+PLAIN = {"detach", "clone", "requires_grad_", "to", "double", "float", "arange", "tensor", "as_tensor", "contiguous"}
+NUMERIC = {*SIGNS, *TESTS, "pow", "clamp", "topk", "where", "lerp", "quantile"}  # numbers here are values, and not axes
+MODES = {
+    "nearest": {"mode": "nearest", "align_corners": None},
+    "bicubic": {"mode": "bicubic", "align_corners": False},
+    "area": {"mode": "area", "align_corners": None},
+    "bilinear, align_corners=True": {"mode": "bilinear", "align_corners": True},
+    "bilinear, align_corners=False": {"mode": "bilinear", "align_corners": False},
+    "nearest-exact": {"mode": "nearest-exact", "align_corners": None},
+}
+
+
+def reworked(call: Call, got: Tensor, right: Tensor, tolerance: float, by: Callable) -> str | None:
+    """Say for which other input, or with which other step, the answer would be right; ``by`` is a right function."""
+    tried = _Tried(call, got, right, tolerance, by)
+    if not same(tried.answer(call.inputs), right, max(tolerance, 1e-3)):
+        return None
+    return _other_input(tried) or _other_step(tried)
+
+
+class _Tried:
+    """A right function, tried with other inputs or steps against the student's answer."""
+
+    def __init__(self, call: Call, got: Tensor, right: Tensor, tolerance: float, by: Callable) -> None:
+        self.call, self.got, self.right, self.tolerance, self.by = call, got, right, tolerance, by
+        self.few = min(len(got.unique()), len(right.unique())) < 6  # so few values may agree by chance
+        self.new: tuple[list, Tensor] | None = None  # other inputs, and the student's answer to them
+
+    def answer(self, inputs: Sequence[Any], mode: Any = None) -> Tensor:
+        """Return what the right function gives, nothing if it stops."""
+        given = copied(inputs)
+        with contextlib.suppress(RuntimeError, IndexError, ValueError, TypeError, ZeroDivisionError, AttributeError):
+            with mode or contextlib.nullcontext():
+                result = self.by(*given)
+            return torch.as_tensor(result).detach().double()
+        return torch.zeros(0)
+
+    def fits(self, run: Callable[[Sequence[Any]], Tensor]) -> str | None:
+        """Return how the student's answer follows from another way: "" if it is the same, None if it does not."""
+        got, other = self.got, run(self.call.inputs)
+        if other.shape != got.shape or not other.isfinite().all() or same(other, self.right, 10 * self.tolerance):
+            return None
+        if same(got, other, self.tolerance):
+            return "" if not self.few or self.agree(run) else None
+        c = ((got * other).sum() / other.square().sum()).item()
+        if not self.few and abs(c) > 1e-6 and same(got, c * other, self.tolerance):
+            return f" Besides, there is a factor of {c:.4g}."
+        return None
+
+    def agree(self, run: Callable[[Sequence[Any]], Tensor]) -> bool:
+        """Return whether the student's function and the other way give one answer for other inputs, too."""
+        if self.new is None:
+            inputs = other_inputs(self.call.inputs)
+            self.new = inputs, flat(again(self.call, inputs))
+        inputs, got = self.new
+        other, right = flat(run(inputs)), flat(self.answer(inputs))
+        return got.numel() > 0 and same(got, other, self.tolerance) and not same(other, right, 10 * self.tolerance)
+
+
+def _other_input(tried: _Tried) -> str | None:
+    call = tried.call
+    for i, (name, one) in enumerate(zip(call.names, call.inputs, strict=True)):
+        for how, other in others(one):
+
+            def run(inputs: Sequence[Any], i: int = i, how: str = how, other: Any = other) -> Tensor:
+                changed = other if inputs is call.inputs else dict(others(inputs[i])).get(how)
+                return tried.answer([*inputs[:i], changed, *inputs[i + 1 :]])
+
+            if (besides := tried.fits(run)) is not None:
+                how = how.replace("{x}", name)
+                return f"this would be right for {how} in place of {name}; take {name} itself.{besides}"
+    for i, one in enumerate(call.inputs):
+        for j, two in enumerate(call.inputs):
+            if i == j or not (isinstance(one, Tensor) and isinstance(two, Tensor)) or one.shape != two.shape:
+                continue
+            a, b = call.names[i], call.names[j]
+
+            def exchanged(inputs: Sequence[Any], i: int = i, j: int = j) -> Tensor:
+                return tried.answer([inputs[j] if k == i else inputs[i] if k == j else x for k, x in enumerate(inputs)])
+
+            if tried.fits(exchanged) is not None:
+                return f"this would be right if {a} and {b} were exchanged; which is which?"
+            signs = {"*": torch.mul, "-": torch.sub, "+": torch.add} if one.dtype != torch.bool else {"|": torch.bitwise_or}
+            for sign, join in signs.items():
+
+                def joined(inputs: Sequence[Any], i: int = i, j: int = j, join: Callable = join) -> Tensor:
+                    return tried.answer([*inputs[:i], join(inputs[i], inputs[j]), *inputs[i + 1 :]])
+
+                if tried.fits(joined) is not None:
+                    return f"this would be right for {a} {sign} {b} in place of {a}; take {a} itself."
+    return None
+
+
+# --- one step changed ---
+
+
+class _Watched(TorchFunctionMode):
+    """Keep each step of a right function, or put another one in its place; what its inputs do is not its own."""
+
+    def __init__(self, not_in: Sequence[Any], key: tuple | None = None, replace: Replace | None = None) -> None:
+        super().__init__()
+        self.not_in = {getattr(one, "__code__", None) for one in not_in} - {None}
+        self.steps: dict[tuple, Step] = {}
+        self.made: list[Tensor] = []
+        self.key, self.replace = key, replace
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Run one call of torch."""
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        frame = sys._getframe(1)
+        while frame and frame.f_code.co_filename.startswith(TORCH) and "/nn/modules/" not in frame.f_code.co_filename:
+            frame = frame.f_back
+        key = (frame.f_code, frame.f_lasti, name)
+        if self.key is not None:
+            return self.replace(func, args, kwargs) if key == self.key else func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        own = frame.f_code not in self.not_in and "/nn/modules/" not in frame.f_code.co_filename
+        if own and isinstance(result, Tensor) and result.numel():
+            self.made.append(result)
+            if key not in self.steps and name not in PLAIN:
+                self.steps[key] = Step(key, NAMES.get(name, name), func, args, kwargs, result)
+        return result
+
+
+def _other_step(tried: _Tried) -> str | None:
+    """Change each step of the right function in turn."""
+    watched, inputs, end = _Watched(tried.call.inputs), tried.call.inputs, time.monotonic() + SECONDS
+    tried.answer(inputs, watched)
+    made = set(map(id, watched.made))
+    for kind in (_other_calls, _other_results, lambda step: _other_terms(step, made)):
+        for step in watched.steps.values():
+            for sentence, replace in kind(step):
+                if time.monotonic() > end:
+                    return None
+
+                def run(inputs: Sequence[Any], key: tuple = step.key, replace: Replace = replace) -> Tensor:
+                    return tried.answer(inputs, _Watched(inputs, key, replace))
+
+                if (besides := tried.fits(run)) is not None:
+                    return f"this is what comes out {sentence}.{besides}"
+    return None
+
+
+def _other_calls(step: Step) -> Iterator[tuple[str, Replace]]:
+    """Yield other calls in place of a step, and the step left out, each in words."""
+    words = _words(step)
+    for how, replace in (*_reductions(step), *_pairs(step), *_numbers(step), *_others_like(step)):
+        yield f"with {how} in place of {words}", replace
+    first = step.inputs[0] if step.inputs else None
+    if isinstance(first, Tensor) and first.shape == step.result.shape and first.dtype == step.result.dtype:
+        yield f"if {words} is left out", lambda f, a, k: a[0]
+
+
+def _other_results(step: Step) -> Iterator[tuple[str, Replace]]:
+    """Yield changes of what a step gives, each in words."""
+    for how, change in changes_of(step.result) if step.result.dim() else ():
+        words = f"with {how.replace('{x}', 'x')} in place of x, where x is {_words(step)}"
+        yield words, lambda f, a, k, change=change: _checked(change(f(*a, **k)))
+
+
+def _other_terms(step: Step, made: set[int]) -> Iterator[tuple[str, Replace]]:
+    """Yield changes of a term of a step that no step has made, each in words."""
+    for i, one in enumerate(step.inputs):
+        if not isinstance(one, Tensor) or not one.dim() or len(step.inputs) < 2 or id(one) in made:
+            continue
+        for how, change in changes_of(one):
+            x = f"x, where x, of shape {list(one.shape)}, goes into {_words(step)}"
+            words = f"with {how.replace('{x}', 'x')} in place of {x}"
+            yield words, lambda f, a, k, change=change, i=i: f(*a[:i], _checked(change(a[i])), *a[i + 1 :], **k)
+
+
+def _reductions(step: Step) -> Iterator[tuple[str, Replace]]:
+    axes = _axes_of(step) if step.name in OF else ()
+    if not axes:
+        return
+    for how, reduce in REDUCTIONS.items():
+        if how != OF[step.name]:
+            yield how, lambda f, a, k, reduce=reduce: _reduced(f(*a, **k), a[0], axes, reduce)
+    for other in range(step.inputs[0].dim()):
+        if other not in axes:
+            more = tuple(sorted((*axes, other)))
+            yield (
+                f"{OF[step.name]} over {_listed(more)}",
+                lambda f, a, k, more=more: _reduced(f(*a, **k), a[0], more, REDUCTIONS[OF[step.name]], axes),
+            )
+
+
+def _reduced(result: Tensor, x: Tensor, axes: tuple, reduce: Callable, kept: tuple | None = None) -> Tensor:
+    """Return x reduced over ``axes`` in the shape of ``result``, which is that over ``kept`` of them."""
+    rest = [a for a in range(x.dim()) if a not in axes]
+    y = _checked(reduce(x.permute(*rest, *axes).flatten(len(rest))))
+    for a in sorted(axes):
+        y = y.unsqueeze(a)
+    whole = [1 if a in (kept or axes) else n for a, n in enumerate(x.shape)]
+    return y.expand(whole).reshape(result.shape)
+
+
+def _axes_of(step: Step) -> tuple[int, ...]:
+    axes = step.options.get("dim", step.inputs[1] if len(step.inputs) > 1 and step.name != "norm" else None)
+    x = step.inputs[0] if step.inputs else None
+    if not isinstance(x, Tensor) or isinstance(axes, bool) or not isinstance(axes, int | tuple | list | None):
+        return ()
+    axes = tuple(range(x.dim())) if axes is None else (axes,) if isinstance(axes, int) else tuple(axes)
+    return tuple(sorted(a % x.dim() for a in axes))
+
+
+def _pairs(step: Step) -> Iterator[tuple[str, Replace]]:
+    """Yield other ways to put two terms together, and two matrices."""
+    if len(step.inputs) < 2:
+        return
+    shapes = [list(getattr(one, "shape", [])) or f"{one}" for one in step.inputs[:2]]
+    said = f", where a is {_term(step.inputs[0], shapes[0])} and b is {_term(step.inputs[1], shapes[1])}"
+    for how, join in PAIRS.items():
+        if step.name in SIGNS and how != SIGNS[step.name]:
+            yield (
+                f"{how} (not {SIGNS[step.name]}{said})",
+                lambda f, a, k, join=join: _checked(torch.as_tensor(join(a[0], a[1]))),
+            )
+    if step.name == "matmul":
+        yield "the two factors the other way round", lambda f, a, k: a[1] @ a[0]
+        yield "a product value by value", lambda f, a, k: a[0] * a[1]
+        yield "the first factor transposed", lambda f, a, k: a[0].mT @ a[1]
+        yield "the second factor transposed", lambda f, a, k: a[0] @ a[1].mT
+    if step.name in TESTS:
+        for name, test in TESTS.items():
+            if name != step.name:
+                yield f"the test `{name}` (not `{step.name}`)", lambda f, a, k, test=test: test(a[0], a[1])
+
+
+def _term(one: Any, said: Any) -> str:
+    return f"of shape {said}" if isinstance(one, Tensor) and one.dim() else f"{said}"
+
+
+def _numbers(step: Step) -> Iterator[tuple[str, Replace]]:
+    """Yield other numbers in place of those that the step is given."""
+    if step.name not in NUMERIC:
+        return
+    for i, one in [*enumerate(step.inputs), *step.options.items()]:
+        if isinstance(one, bool) or not isinstance(one, int | float):
+            continue
+        whole = step.name == "topk"
+        for other in dict.fromkeys((*USUAL, 2 * one, one / 2, one + 1, one - 1, -one, 10 * one, one / 10)):
+            if other != one and (not whole or other == int(other)):
+                value = int(other) if whole else other
+                yield f"the number {value:.3g} (not {one:.3g})", lambda f, a, k, i=i, v=value: _given(f, a, k, i, v)
+
+
+def _given(f: Callable, inputs: tuple, options: dict, at: int | str, value: Any) -> Any:
+    if isinstance(at, str):
+        return f(*inputs, **{**options, at: value})
+    return f(*inputs[:at], value, *inputs[at + 1 :], **options)
+
+
+def _others_like(step: Step) -> Iterator[tuple[str, Replace]]:
+    """Yield other parts that may be picked out, and other ways to enlarge."""
+    if step.name == "interpolate":
+        for how, mode in MODES.items():
+            yield how, lambda f, a, k, mode=mode: f(*a, **{**k, **mode})
+    if step.name == "argmax":
+        yield "argmin", lambda f, a, k: a[0].argmin(*a[1:], **k)
+    if step.name == "relu":
+        for how, change in (
+            ("a leaky ReLU, with 0.01 below zero,", lambda x: torch.where(x > 0, x, 0.01 * x)),
+            ("a leaky ReLU, with 0.1 below zero,", lambda x: torch.where(x > 0, x, 0.1 * x)),
+            ("softplus", torch.nn.functional.softplus),
+            ("ELU", torch.nn.functional.elu),
+            ("GELU", torch.nn.functional.gelu),
+        ):
+            yield how, lambda f, a, k, change=change: change(a[0])
+    if step.name != "__getitem__" or len(step.inputs) != 2:
+        return
+    index = step.inputs[1] if isinstance(step.inputs[1], tuple) else (step.inputs[1],)
+    x = step.inputs[0]
+    if any(not isinstance(one, int | slice) for one in index) or any(isinstance(one, bool) for one in index):
+        return
+    for axis, one in enumerate(index):
+        if isinstance(one, int):
+            choices = [j for j in range(min(x.shape[axis], 12)) if j != one % x.shape[axis]]
+        else:
+            start, stop, stride = one.indices(x.shape[axis])
+            choices = [
+                slice(start + by, stop + by, stride) for by in (-1, 1) if start + by >= 0 and stop + by <= x.shape[axis]
+            ]
+        for other in choices:
+            said = other if isinstance(other, int) else f"{other.start}:{other.stop}"
+            new = (*index[:axis], other, *index[axis + 1 :])
+            yield f"index {said} of axis {axis}", lambda f, a, k, new=new: f(a[0], new)
+    if len(index) == 2 and x.dim() == 2:
+        yield "rows and columns exchanged in it", lambda f, a, k: f(a[0].mT, a[1])
+
+
+def _both(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    kind = next(one for one in (a, b) if isinstance(one, Tensor))
+    return torch.as_tensor(a).to(kind), torch.as_tensor(b).to(kind)
+
+
+def _checked(value: Tensor) -> Tensor:
+    if not value.isfinite().all():
+        raise ValueError("no answer comes of this")
+    return value
+
+
+def _words(step: Step) -> str:
+    """Return what a step is, in words."""
+    said = OF.get(step.name) or WORDS.get(step.name, f"what `{step.name}` gives")
+    axes = f" over {_listed(_axes_of(step))}" if step.name in OF and _axes_of(step) else ""
+    return f"{said}{axes} (of shape {list(step.result.shape)})" if step.result.dim() else f"{said}{axes}"
+
+
+def _listed(axes: Sequence[int]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes[:-1]))} and {axes[-1]}"
