@@ -131,8 +131,9 @@ def name_the_mistake(
         return got
     allowed = max(tolerance, rounding)
     nearest = (got - expected).abs().max() if same(got, expected, allowed) else torch.inf
+    known = {}
     for hint, wrong in mistakes.items():
-        wrong = _tensor(wrong() if callable(wrong) else wrong, "a known mistake")
+        wrong = known[hint] = _tensor(wrong() if callable(wrong) else wrong, "a known mistake")
         if same(got, wrong, allowed) and (got.numel() == 0 or (got - wrong).abs().max() < nearest):
             raise Wrong(hint)
     if nearest < torch.inf:
@@ -141,7 +142,7 @@ def name_the_mistake(
         return got
     if got.shape != expected.shape:
         raise Unknown(diagnosis.worded(diagnosis.of_shape(got, expected, allowed), what))
-    found = diagnosis.of_values(got, expected, allowed, _OPEN[-1].call if _OPEN else None, by)
+    found = diagnosis.of_values(got, expected, allowed, _OPEN[-1].call if _OPEN else None, by, known)
     off, top = (got - expected).abs().max().item(), expected.abs().max().item()
     alike = diagnosis.resemblance(got, expected) if not found else ""
     found = found or f"{{what}} {{is_}} off by up to {off:.3g}, where the largest value should be {top:.3g}{alike}."

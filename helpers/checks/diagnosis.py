@@ -6,14 +6,14 @@ Each sentence is a fact about the answer, tried and found true within the tolera
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.checks import behaviour, variants
+from helpers.checks import behaviour, relations, variants
 from helpers.checks.behaviour import Call, same
 
 HALF = {torch.float16: 4e-3, torch.bfloat16: 8e-3}  # how far rounding may go, as a share of the largest value
@@ -365,9 +365,15 @@ def resemblance(got: Tensor, right: Tensor) -> str:
 
 
 def of_values(
-    got: Tensor, right: Tensor, tolerance: float, call: Call | None = None, by: Callable | None = None
+    got: Tensor,
+    right: Tensor,
+    tolerance: float,
+    call: Call | None = None,
+    by: Callable | None = None,
+    mistakes: Mapping[str, Tensor] | None = None,
 ) -> str | None:
     """Return the sentence for an answer of the right shape and wrong finite values, None if nothing is found."""
+    known = mistakes or {}
     if not got.isfinite().all():
         bad = ~got.isfinite()
         first = f", the first at {bad.nonzero()[0].tolist()}" * bool(got.dim())
@@ -386,13 +392,21 @@ def of_values(
         or shifted(got, right, tolerance)
         or nearly(got, right, tolerance)
         or edge(got, right, tolerance)
+        or relations.second_mistake(got, right, tolerance, known)
         or (call and by and variants.reworked(call, got, right, tolerance, by))
+        or relations.beside_a_mistake(got, right, tolerance, known)
+        or (call and relations.with_an_input(got, right, tolerance, call))
+        or relations.limited(got, right, tolerance)
+        or relations.from_neighbours(got, right, tolerance)
         or rearranged(got, right, tolerance)
         or factors(got, right, tolerance)
         or (call and behaviour.mixed(call, right, tolerance))
         or (call and behaviour.ignored(call))
         or places(got, right, tolerance)
         or order(got, right, tolerance)
+        or relations.order_of_each(got, right, tolerance)
+        or relations.partly(got, right, tolerance)
+        or (call and by and relations.reach(got, right, tolerance, call, by))
     )
 
 

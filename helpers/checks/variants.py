@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from helpers.checks.behaviour import Call, again, copied, flat, other_inputs, same
-from helpers.checks.changes import changes_of, others
+from helpers.checks.changes import NUMBERS, PARTS, changes_of, others
 
 SECONDS = 4  # the longest search for another step
 TORCH = str(Path(torch.__file__).parent)
@@ -145,7 +145,7 @@ def reworked(call: Call, got: Tensor, right: Tensor, tolerance: float, by: Calla
     tried = _Tried(call, got, right, tolerance, by)
     if not same(tried.answer(call.inputs), right, max(tolerance, 1e-3)):
         return None
-    return _other_input(tried) or _other_step(tried)
+    return _other_input(tried) or _inputs_together(tried) or _other_step(tried) or tried.scaled
 
 
 class _Tried:
@@ -155,6 +155,7 @@ class _Tried:
         self.call, self.got, self.right, self.tolerance, self.by = call, got, right, tolerance, by
         self.few = min(len(got.unique()), len(right.unique())) < 6  # so few values may agree by chance
         self.new: tuple[list, Tensor] | None = None  # other inputs, and the student's answer to them
+        self.scaled: str | None = None  # the first sentence that is true but for a factor
 
     def answer(self, inputs: Sequence[Any], mode: Any = None) -> Tensor:
         """Return what the right function gives, nothing if it stops."""
@@ -165,17 +166,17 @@ class _Tried:
             return torch.as_tensor(result).detach().double()
         return torch.zeros(0)
 
-    def fits(self, run: Callable[[Sequence[Any]], Tensor]) -> str | None:
-        """Return how the student's answer follows from another way: "" if it is the same, None if it does not."""
+    def fits(self, sentence: str, run: Callable[[Sequence[Any]], Tensor]) -> bool:
+        """Return whether another way gives the student's answer; if only a factor is between them, note the sentence."""
         got, other = self.got, run(self.call.inputs)
         if other.shape != got.shape or not other.isfinite().all() or same(other, self.right, 10 * self.tolerance):
-            return None
+            return False
         if same(got, other, self.tolerance):
-            return "" if not self.few or self.agree(run) else None
+            return not self.few or self.agree(run)
         c = ((got * other).sum() / other.square().sum()).item()
-        if not self.few and abs(c) > 1e-6 and same(got, c * other, self.tolerance):
-            return f" Besides, there is a factor of {c:.4g}."
-        return None
+        if not self.scaled and not self.few and abs(c) > 1e-6 and same(got, c * other, self.tolerance):
+            self.scaled = f"{sentence} Besides, every value is multiplied by {c:.4g}."
+        return False
 
     def agree(self, run: Callable[[Sequence[Any]], Tensor]) -> bool:
         """Return whether the student's function and the other way give one answer for other inputs, too."""
@@ -196,9 +197,9 @@ def _other_input(tried: _Tried) -> str | None:
                 changed = other if inputs is call.inputs else dict(others(inputs[i])).get(how)
                 return tried.answer([*inputs[:i], changed, *inputs[i + 1 :]])
 
-            if (besides := tried.fits(run)) is not None:
-                how = how.replace("{x}", name)
-                return f"this would be right for {how} in place of {name}; take {name} itself.{besides}"
+            sentence = f"this would be right for {how.replace('{x}', name)} in place of {name}; take {name} itself."
+            if tried.fits(sentence, run):
+                return sentence
     for i, one in enumerate(call.inputs):
         for j, two in enumerate(call.inputs):
             if i == j or not (isinstance(one, Tensor) and isinstance(two, Tensor)) or one.shape != two.shape:
@@ -208,16 +209,36 @@ def _other_input(tried: _Tried) -> str | None:
             def exchanged(inputs: Sequence[Any], i: int = i, j: int = j) -> Tensor:
                 return tried.answer([inputs[j] if k == i else inputs[i] if k == j else x for k, x in enumerate(inputs)])
 
-            if tried.fits(exchanged) is not None:
-                return f"this would be right if {a} and {b} were exchanged; which is which?"
+            sentence = f"this would be right if {a} and {b} were exchanged; which is which?"
+            if tried.fits(sentence, exchanged):
+                return sentence
             signs = {"*": torch.mul, "-": torch.sub, "+": torch.add} if one.dtype != torch.bool else {"|": torch.bitwise_or}
             for sign, join in signs.items():
 
                 def joined(inputs: Sequence[Any], i: int = i, j: int = j, join: Callable = join) -> Tensor:
                     return tried.answer([*inputs[:i], join(inputs[i], inputs[j]), *inputs[i + 1 :]])
 
-                if tried.fits(joined) is not None:
-                    return f"this would be right for {a} {sign} {b} in place of {a}; take {a} itself."
+                sentence = f"this would be right for {a} {sign} {b} in place of {a}; take {a} itself."
+                if tried.fits(sentence, joined):
+                    return sentence
+    return None
+
+
+def _inputs_together(tried: _Tried) -> str | None:
+    """Change all tensors of one length in the same way, as where rows are left out."""
+    call = tried.call
+    lengths = [len(one) if isinstance(one, Tensor) and one.dim() else 0 for one in call.inputs]
+    for n in dict.fromkeys(n for n in lengths if n > 2 and lengths.count(n) > 1):
+        names = " and ".join(name for name, length in zip(call.names, lengths, strict=True) if length == n)
+        for how, change in PARTS.items():
+
+            def run(inputs: Sequence[Any], n: int = n, change: Callable = change) -> Tensor:
+                pairs = zip(inputs, lengths, strict=True)
+                return tried.answer([change(one, 0) if length == n else one for one, length in pairs])
+
+            sentence = f"this would be right for {how.format(x=names, a=0)}; take them whole."
+            if tried.fits(sentence, run):
+                return sentence
     return None
 
 
@@ -266,16 +287,19 @@ def _other_step(tried: _Tried) -> str | None:
                 def run(inputs: Sequence[Any], key: tuple = step.key, replace: Replace = replace) -> Tensor:
                     return tried.answer(inputs, _Watched(inputs, key, replace))
 
-                if (besides := tried.fits(run)) is not None:
-                    return f"this is what comes out {sentence}.{besides}"
+                if tried.fits(said := f"this is what comes out {sentence}.", run):
+                    return said
     return None
 
 
 def _other_calls(step: Step) -> Iterator[tuple[str, Replace]]:
     """Yield other calls in place of a step, and the step left out, each in words."""
     words = _words(step)
-    for how, replace in (*_reductions(step), *_pairs(step), *_numbers(step), *_others_like(step)):
+    yield from _pairs(step)
+    for how, replace in (*_reductions(step), *_others_like(step)):
         yield f"with {how} in place of {words}", replace
+    for how, replace in _numbers(step):
+        yield f"with {how} in {words}", replace
     first = step.inputs[0] if step.inputs else None
     if isinstance(first, Tensor) and first.shape == step.result.shape and first.dtype == step.result.dtype:
         yield f"if {words} is left out", lambda f, a, k: a[0]
@@ -338,41 +362,44 @@ def _pairs(step: Step) -> Iterator[tuple[str, Replace]]:
     """Yield other ways to put two terms together, and two matrices."""
     if len(step.inputs) < 2:
         return
-    shapes = [list(getattr(one, "shape", [])) or f"{one}" for one in step.inputs[:2]]
-    said = f", where a is {_term(step.inputs[0], shapes[0])} and b is {_term(step.inputs[1], shapes[1])}"
+    terms = " and ".join(f"{x} is {_term(one)}" for x, one in zip("ab", step.inputs, strict=False))
     for how, join in PAIRS.items():
         if step.name in SIGNS and how != SIGNS[step.name]:
-            yield (
-                f"{how} (not {SIGNS[step.name]}{said})",
-                lambda f, a, k, join=join: _checked(torch.as_tensor(join(a[0], a[1]))),
-            )
+            words = f"with {how} in place of {SIGNS[step.name]}, where {terms}"
+            yield words, lambda f, a, k, join=join: _checked(torch.as_tensor(join(a[0], a[1])))
     if step.name == "matmul":
-        yield "the two factors the other way round", lambda f, a, k: a[1] @ a[0]
-        yield "a product value by value", lambda f, a, k: a[0] * a[1]
-        yield "the first factor transposed", lambda f, a, k: a[0].mT @ a[1]
-        yield "the second factor transposed", lambda f, a, k: a[0] @ a[1].mT
+        words = f"in {_words(step)}"
+        yield f"with the two factors exchanged {words}", lambda f, a, k: a[1] @ a[0]
+        yield f"with a product value by value in place of {_words(step)}", lambda f, a, k: a[0] * a[1]
+        yield f"with the first factor transposed {words}", lambda f, a, k: a[0].mT @ a[1]
+        yield f"with the second factor transposed {words}", lambda f, a, k: a[0] @ a[1].mT
     if step.name in TESTS:
         for name, test in TESTS.items():
             if name != step.name:
-                yield f"the test `{name}` (not `{step.name}`)", lambda f, a, k, test=test: test(a[0], a[1])
+                yield f"with the test `{name}` in place of `{step.name}`", lambda f, a, k, test=test: test(a[0], a[1])
 
 
-def _term(one: Any, said: Any) -> str:
-    return f"of shape {said}" if isinstance(one, Tensor) and one.dim() else f"{said}"
+def _term(one: Any) -> str:
+    if isinstance(one, Tensor):
+        return f"a tensor of shape {list(one.shape)}" if one.dim() else "one number"
+    return f"{one:.3g}" if isinstance(one, int | float) else str(one)
 
 
 def _numbers(step: Step) -> Iterator[tuple[str, Replace]]:
     """Yield other numbers in place of those that the step is given."""
-    if step.name not in NUMERIC:
-        return
-    for i, one in [*enumerate(step.inputs), *step.options.items()]:
+    for i, one in [*enumerate(step.inputs), *step.options.items()] if step.name in NUMERIC else ():
         if isinstance(one, bool) or not isinstance(one, int | float):
             continue
         whole = step.name == "topk"
-        for other in dict.fromkeys((*USUAL, 2 * one, one / 2, one + 1, one - 1, -one, 10 * one, one / 10)):
-            if other != one and (not whole or other == int(other)):
-                value = int(other) if whole else other
-                yield f"the number {value:.3g} (not {one:.3g})", lambda f, a, k, i=i, v=value: _given(f, a, k, i, v)
+        changes = [(f"{new:.3g}", lambda x, new=new: new) for new in USUAL if not whole or new == int(new)]
+        changes += [(how.replace("{x}", f"{one:.3g}"), change) for how, change in NUMBERS.items()]
+        for how, change in changes:
+
+            def replace(f: Callable, a: tuple, k: dict, i: Any = i, change: Callable = change) -> Any:
+                new = change(k[i] if isinstance(i, str) else a[i])
+                return _given(f, a, k, i, int(new) if whole else new)
+
+            yield f"{how} in place of the number {one:.3g}", replace
 
 
 def _given(f: Callable, inputs: tuple, options: dict, at: int | str, value: Any) -> Any:
