@@ -123,8 +123,12 @@ def check_mean_vector(function: Callable[[Tensor, Tensor], tuple[Tensor, float]]
             by=lambda concept, others: _as_one(_mean_vector(concept, others)),
         )
     except Unknown:
-        name_the_mistake(got[:-1], {}, right[:-1], what="the vector")
-        name_the_mistake(got[-1], {}, right[-1], what="the accuracy")
+        name_the_mistake(
+            got[:-1], {}, right[:-1], what="the vector", by=lambda concept, others: _mean_vector(concept, others)[0]
+        )
+        name_the_mistake(
+            got[-1], {}, right[-1], what="the accuracy", by=lambda concept, others: _mean_vector(concept, others)[1]
+        )
     return "a unit vector towards the concept, and its accuracy on rows that it has not seen."
 
 

@@ -387,15 +387,20 @@ def of_values(
             kinds = len(wrong.unique())
             if not same(wrong, right, CLEAR * tolerance) and (kinds >= min(3, len(right.unique())) or got.numel() > 11):
                 return sentence
-    return (
+    if sentence := (
         factor(got, right, tolerance, _sizes(right, call))
         or shifted(got, right, tolerance)
         or nearly(got, right, tolerance)
         or edge(got, right, tolerance)
+    ):
+        return sentence
+    other, scaled = variants.reworked(call, got, right, tolerance, by) if call and by else (None, None)
+    return (
+        other
         or relations.second_mistake(got, right, tolerance, known)
-        or (call and by and variants.reworked(call, got, right, tolerance, by))
-        or relations.beside_a_mistake(got, right, tolerance, known)
         or (call and relations.with_an_input(got, right, tolerance, call))
+        or relations.beside_a_mistake(got, right, tolerance, known)
+        or scaled
         or relations.limited(got, right, tolerance)
         or relations.from_neighbours(got, right, tolerance)
         or rearranged(got, right, tolerance)

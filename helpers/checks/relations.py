@@ -46,11 +46,21 @@ def second_mistake(got: Tensor, right: Tensor, tolerance: float, mistakes: Mappi
 
 
 def beside_a_mistake(got: Tensor, right: Tensor, tolerance: float, mistakes: Mapping[str, Tensor]) -> str | None:
-    """Say whether the answer is the right one and a known mistake, each times a number, added up."""
+    """Say whether the answer lies on the line from the right one to a known mistake, or is their sum or difference."""
     for hint, wrong in mistakes.items():
-        if wrong.shape == got.shape and wrong.isfinite().all() and (c := _fitted(got, [right, wrong], tolerance)):
-            return f"this is {c[0]:.4g} times the right answer plus {c[1]:.4g} times a wrong one: {hint}"
+        if wrong.shape != got.shape or not wrong.isfinite().all():
+            continue
+        if not (c := _fitted(got, [right, wrong], tolerance)):
+            continue
+        if abs(sum(c) - 1) < 1e-3:
+            return f"this mistake is made {c[1]:.3g} times, where 0 is right and 1 is all of it: {hint}"
+        if all(_plain(one) for one in c):
+            return f"this is {c[0]:.3g} times the right answer plus {c[1]:.3g} times a wrong one: {hint}"
     return None
+
+
+def _plain(number: float) -> bool:
+    return any(abs(abs(number) - one) < 1e-3 * one for one in (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1, 2, 3))
 
 
 SECOND: dict[str, Callable[[Tensor], Tensor]] = {
@@ -88,7 +98,7 @@ def with_an_input(got: Tensor, right: Tensor, tolerance: float, call: Call) -> s
             continue
         with contextlib.suppress(RuntimeError):
             other = one.double().expand_as(right)
-            if c := _fitted(got, [right, other], tolerance):
+            if (c := _fitted(got, [right, other], tolerance)) and (abs(c[0] - 1) < 1e-3 or all(map(_plain, c))):
                 return f"this is {c[0]:.4g} times the right answer plus {c[1]:.4g} times {name}; leave that out."
             for word, product in (("times", right * other), ("divided by", right / other)):
                 if product.isfinite().all() and not same(other, other.mean().expand_as(other), 1e-3):
@@ -171,26 +181,23 @@ def partly(got: Tensor, right: Tensor, tolerance: float, call: Call | None = Non
     top = right.abs().max().item()
     good = ((got - right).abs() <= tolerance * top) & (right.abs() > 20 * tolerance * top)
     bad = (got - right).abs() > tolerance * top
-    if good.sum() < max(3, 0.05 * got.numel()) or len(right[good].unique()) < 3:
+    if good.sum() < max(3, 0.1 * got.numel()) or len(right[good].unique()) < 3:
         return None
-    off, size = (got - right)[bad], (got.abs() - right.abs())[bad]
-    alike = (
-        " They are all zero."
-        if not got[bad].any()
-        else " They all have the wrong sign."
-        if (got * right)[bad].max() < 0
-        else " They are all too large."
-        if off.min() > 0
-        else " They are all too small."
-        if off.max() < 0
-        else " They are all too near to zero."
-        if size.max() < 0
-        else " They are all too far from zero."
-        if size.min() > 0
-        else ""
-    )
-    of = f"{int(bad.sum())} of {got.numel()}"
-    return f"{{what}} {{is_}} right at some places and wrong at {of}; what is different there?{alike}"
+    mine, its = got[bad], right[bad]
+    alike = [
+        said
+        for said, holds in {
+            "zero": mine == 0,
+            "of the wrong sign": mine * its < 0,
+            "too large": mine > its,
+            "too small": mine < its,
+            "too near to zero": mine.abs() < its.abs(),
+            "too far from zero": mine.abs() > its.abs(),
+        }.items()
+        if holds.all()
+    ]
+    found = f"{{what}} {{is_}} right for instance at {good.nonzero()[0].tolist()}, and wrong at {int(bad.sum())} of "
+    return f"{found}{got.numel()} places{f', always {alike[0]}' if alike else ''}; what is different there?"
 
 
 def order_of_each(got: Tensor, right: Tensor, tolerance: float, call: Call | None = None) -> str | None:
@@ -210,46 +217,50 @@ def order_of_each(got: Tensor, right: Tensor, tolerance: float, call: Call | Non
 # --- what the answer depends on ---
 
 
-def reach(
-    got: Tensor, right: Tensor, tolerance: float, call: Call, by: Callable, probes: int = 24
-) -> str | None:
+def reach(got: Tensor, right: Tensor, tolerance: float, call: Call, by: Callable, probes: int = 24) -> str | None:
     """Say on which value of an input the answer depends and should not, or should and does not.
 
-    Single values of each input are changed in turn, for the student's function and for a right one, ``by``.
+    Single values of each input are changed in turn, up and down, for the student's function and for a right one, ``by``.
     """
-    if call.seconds > 0.2:
+    if call.seconds > 0.1:
         return None
+    inner = (got != 0) & (right != 0) & (right > right.min()) & (right < right.max())  # limits hide what changes
     for i, (name, one) in enumerate(zip(call.names, call.inputs, strict=True)):
         if not isinstance(one, Tensor) or not one.is_floating_point() or not one.dim():
             continue
-        step = one.std().item() if one.numel() > 1 else 1.0
-        at = torch.linspace(0, one.numel() - 1, min(probes, one.numel())).long().unique().tolist()
-        for place in at:
-            changed = copied(call.inputs)
-            flat = changed[i].detach().clone().flatten()
-            flat[place] += step
-            changed[i] = flat.view_as(one)
-            mine, its = _tensor(again(call, changed)), _run(by, changed)
-            if mine.shape != got.shape or its.shape != right.shape:
-                return None
-            moved, should = _moved(mine, got, tolerance), _moved(its, right, tolerance)
-            index = [int(k) for k in torch.unravel_index(torch.tensor(place), one.shape)]
-            said = f"`{name}` changes at {index}"
+        size = one.std().item() if one.numel() > 1 else 1.0
+        for place in torch.linspace(0, one.numel() - 1, min(probes, one.numel())).long().unique().tolist():
+            moved, should = torch.zeros_like(got, dtype=torch.bool), torch.zeros_like(right, dtype=torch.bool)
+            for by_how_much in (1, -1, 0.1, 8, -8):
+                mine, its = (_changed(f, call, i, place, by_how_much * size) for f in (None, by))
+                if mine.shape != got.shape or its.shape != right.shape:
+                    return None
+                moved |= (mine - got).abs() > 1e-6 * (got.abs().max().item() or 1.0)
+                should |= (its - right).abs() > 1e-6 * (right.abs().max().item() or 1.0)
+            said = f"`{name}` changes at {[int(k) for k in torch.unravel_index(torch.tensor(place), one.shape)]}"
             if not moved.any() and should.any():
-                return f"{{what}} {{is_}} the same when {said}, and should not be; is that value left out?"
-            clear = (got != 0) & (right != 0)
-            if (extra := moved & ~should & clear).any():
-                where = f" at {extra.nonzero()[0].tolist()}" * bool(got.dim())
-                return f"{{what}} {{has}} another value{where} when {said}, and should not; do entries or places mix?"
-            if (missing := should & ~moved & clear).any():
-                where = f" at {missing.nonzero()[0].tolist()}" * bool(got.dim())
-                return f"{{what}} {{has}} the same value{where} when {said}, and should not; is that value left out?"
+                return f"{{what}} {{is_}} the same whatever stands in {_at(name, place, one)}, which counts; use it."
+            where = "{what}" if not got.dim() else "{what} at "
+            if (extra := moved & ~should & inner).any():
+                at = f"{extra.nonzero()[0].tolist()}" * bool(got.dim())
+                return f"{where}{at} moves when {said}, and should not; what brings this value there?"
+            if (missing := should & ~moved & inner).any():
+                at = f"{missing.nonzero()[0].tolist()}" * bool(got.dim())
+                return f"{where}{at} stays the same when {said}, and should not; is that value left out there?"
     return None
 
 
-def _moved(new: Tensor, old: Tensor, tolerance: float) -> Tensor:
-    """Return where a value has changed: clearly, or not at all; what lies between counts as no change."""
-    return (new - old).abs() > 1e-3 * tolerance * (old.abs().max().item() or 1.0)
+def _at(name: str, place: int, one: Tensor) -> str:
+    return f"`{name}` at {[int(k) for k in torch.unravel_index(torch.tensor(place), one.shape)]}"
+
+
+def _changed(by: Callable | None, call: Call, i: int, place: int, step: float) -> Tensor:
+    """Return what the student's function, or ``by``, gives once a value of input ``i`` is changed."""
+    inputs = copied(call.inputs)
+    values = inputs[i].detach().clone().flatten()
+    values[place] += step
+    inputs[i] = values.view_as(inputs[i])
+    return _run(by, inputs) if by else _tensor(again(call, inputs))
 
 
 def _run(by: Callable, inputs: list[Any]) -> Tensor:

@@ -5,6 +5,7 @@ function runs again (mutation testing, with the answer in place of a test).
 """
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from helpers.checks.behaviour import Call, again, copied, flat, other_inputs, same
 from helpers.checks.changes import NUMBERS, PARTS, changes_of, others
 
-SECONDS = 4  # the longest search for another step
+SECONDS = 3  # the longest search for another step
 TORCH = str(Path(torch.__file__).parent)
 Replace = Callable[[Callable, tuple, dict], Any]
 
@@ -140,12 +141,17 @@ MODES = {
 }
 
 
-def reworked(call: Call, got: Tensor, right: Tensor, tolerance: float, by: Callable) -> str | None:
-    """Say for which other input, or with which other step, the answer would be right; ``by`` is a right function."""
+def reworked(
+    call: Call, got: Tensor, right: Tensor, tolerance: float, by: Callable
+) -> tuple[str | None, str | None]:
+    """Say for which other input, or with which other step, the answer would be right; ``by`` is a right function.
+
+    Returns two sentences, or None in place of one: for the answer itself, and for the answer but for a factor.
+    """
     tried = _Tried(call, got, right, tolerance, by)
     if not same(tried.answer(call.inputs), right, max(tolerance, 1e-3)):
-        return None
-    return _other_input(tried) or _inputs_together(tried) or _other_step(tried) or tried.scaled
+        return None, None
+    return _other_input(tried) or _inputs_together(tried) or _other_step(tried), tried.scaled
 
 
 class _Tried:
@@ -278,6 +284,9 @@ def _other_step(tried: _Tried) -> str | None:
     watched, inputs, end = _Watched(tried.call.inputs), tried.call.inputs, time.monotonic() + SECONDS
     tried.answer(inputs, watched)
     made = set(map(id, watched.made))
+    for step in watched.steps.values():
+        if sentence := _weighted(step, tried):
+            return sentence
     for kind in (_other_calls, _other_results, lambda step: _other_terms(step, made)):
         for step in watched.steps.values():
             for sentence, replace in kind(step):
@@ -290,6 +299,23 @@ def _other_step(tried: _Tried) -> str | None:
                 if tried.fits(said := f"this is what comes out {sentence}.", run):
                     return said
     return None
+
+
+def _weighted(step: Step, tried: _Tried) -> str | None:
+    """Say whether the answer is a weighted sum where the last step takes a mean, a largest value or the like."""
+    axes = _axes_of(step) if step.name in OF else ()
+    x = step.inputs[0].detach().double() if axes else torch.zeros(0)
+    got, n = tried.got, math.prod(x.shape[a] for a in axes)
+    if not axes or not 1 < n <= 12 or len(got.unique()) < 2 * n + 2 or step.result.numel() != got.numel():
+        return None
+    if not same(step.result.detach().double().view_as(got), tried.right, max(tried.tolerance, 1e-3)):
+        return None
+    columns = x.permute(*(a for a in range(x.dim()) if a not in axes), *axes).reshape(-1, n)
+    weights = torch.linalg.lstsq(columns, got.flatten()[:, None]).solution[:, 0]
+    if not same((columns @ weights).view_as(got), got, tried.tolerance) or weights.abs().max() > 100:
+        return None
+    said = ", ".join(f"{value:.3g}" for value in weights.tolist())
+    return f"this is what comes out with a sum with the weights {said} in place of {_words(step)}."
 
 
 def _other_calls(step: Step) -> Iterator[tuple[str, Replace]]:
@@ -363,8 +389,9 @@ def _pairs(step: Step) -> Iterator[tuple[str, Replace]]:
     if len(step.inputs) < 2:
         return
     terms = " and ".join(f"{x} is {_term(one)}" for x, one in zip("ab", step.inputs, strict=False))
+    plain = not all(isinstance(one, Tensor) for one in step.inputs[:2])
     for how, join in PAIRS.items():
-        if step.name in SIGNS and how != SIGNS[step.name]:
+        if step.name in SIGNS and how != SIGNS[step.name] and (not plain or len(how) < 6 or how == "a alone"):
             words = f"with {how} in place of {SIGNS[step.name]}, where {terms}"
             yield words, lambda f, a, k, join=join: _checked(torch.as_tensor(join(a[0], a[1])))
     if step.name == "matmul":
