@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from helpers.checks import Wrong, ask, checker, diagnosis, name_the_mistake, traces
-from helpers.checks.behaviour import CHANGES
+from helpers.checks.changes import CHANGES
 
 RANDOM = torch.Generator().manual_seed(0)
 MAPS = torch.randn(3, 4, 4, generator=RANDOM, dtype=torch.double) + 0.3  # of both signs, and of no symmetry

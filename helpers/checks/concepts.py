@@ -171,6 +171,15 @@ def check_p_value(function: Callable[[float, Tensor], float]) -> str:
             * torch.minimum((nulls >= score).float().mean(), (nulls <= score).float().mean()),
             "this doubles the smaller of the two one-sided values; take the distance from the median. (Of Q + 1.)": 2
             * torch.minimum((every >= score).float().mean(), (every <= score).float().mean()),
+            "this is the smaller of the two one-sided values; take the distance from the median, to both sides.": (
+                torch.minimum((nulls >= score).float().mean(), (nulls <= score).float().mean())
+            ),
+            "this is the smaller of the two one-sided values; take the distance from the median. (Of Q + 1.)": (
+                torch.minimum((every >= score).float().mean(), (every <= score).float().mean())
+            ),
+            "this is one-sided, and scores that tie count by half; count those at least as far from the median.": (
+                (nulls > score).float().mean() + (nulls == score).float().mean() / 2
+            ),
             "you take one off the count; the concept's own score counts.": ((far >= far[0]).sum() - 1) / len(every),
             "the concept is counted twice, it is among the scores already.": ((far >= far[0]).sum() + 1)
             / (len(every) + 1),

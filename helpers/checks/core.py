@@ -144,8 +144,8 @@ def name_the_mistake(
         raise Unknown(diagnosis.worded(diagnosis.of_shape(got, expected, allowed), what))
     found = diagnosis.of_values(got, expected, allowed, _OPEN[-1].call if _OPEN else None, by, known)
     off, top = (got - expected).abs().max().item(), expected.abs().max().item()
-    alike = diagnosis.resemblance(got, expected) if not found else ""
-    found = found or f"{{what}} {{is_}} off by up to {off:.3g}, where the largest value should be {top:.3g}{alike}."
+    alike = diagnosis.resemblance(got, expected) or "." if not found else ""
+    found = found or f"{{what}} {{is_}} off by up to {off:.3g}, where the largest value should be {top:.3g}{alike}"
     first = diagnosis.first_difference(got, expected, allowed) if got.isfinite().all() else ""
     raise Unknown(diagnosis.worded(found, what) + first)
 

@@ -358,10 +358,16 @@ def order(got: Tensor, right: Tensor, tolerance: float) -> str | None:
 
 
 def resemblance(got: Tensor, right: Tensor) -> str:
-    """Return how far two answers of some size rise and fall together."""
+    """Return how far two answers of some size rise and fall together, and where the largest value stands."""
     a, b = (t.flatten() - t.mean() for t in (got, right))
     size = a.norm() * b.norm()
-    return f", with a correlation of {(a @ b / size).item():.2f}" if len(a) >= 12 and size > 0 else ""
+    if len(a) < 12 or not size > 0:
+        return ""
+    r = (a @ b / size).item()
+    read = " (nearly the right pattern: one step differs a little)" * (r > 0.95)
+    read = read or " (no likeness: it may be another quantity, or places are mixed)" * (abs(r) < 0.2)
+    top = " The largest value is where it should be." * (got.argmax() == right.argmax()).item()
+    return f", with a correlation of {r:.2f}{read}.{top}"
 
 
 def of_values(

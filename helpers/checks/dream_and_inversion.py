@@ -12,7 +12,7 @@ from helpers.checks.core import Wrong, ask, checker, name_the_mistake
 def check_total_variation(function: Callable[[Tensor], Tensor]) -> str:
     """Check ``function(x [N, C, H, W]) -> [N]``, the mean of down^2 + right^2 where a pixel has both neighbours."""
     random = torch.Generator().manual_seed(12)
-    x = torch.rand(3, 2, 5, 6, generator=random, dtype=torch.float64)
+    x = torch.rand(7, 2, 5, 6, generator=random, dtype=torch.float64)
     below, beside = x.diff(dim=2), x.diff(dim=3)
     down, right = below[..., :-1], beside[:, :, :-1]
     both = down.square() + right.square()

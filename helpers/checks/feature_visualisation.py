@@ -228,8 +228,6 @@ def check_fine_share(function: Callable[[Tensor], Tensor]) -> str:
         ),
         "this is the detail itself; divide by all detail of the picture.": lambda: (spectrum(x) * fine).sum((1, 2, 3)),
     }
-    got = name_the_mistake(
-        ask(function, x.clone()), mistakes, share(fine), what="the share", by=by_waves
-    )
+    got = name_the_mistake(ask(function, x.clone()), mistakes, share(fine), what="the share", by=by_waves)
     lowest, highest = got.min().item(), got.max().item()
     return f"the three pictures have {lowest:.0%} to {highest:.0%} of fine detail."
