@@ -3,12 +3,16 @@
 import contextlib
 import copy
 import io
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+PROBES = 24  # so many values of each input are changed in turn
 
 
 class Call(NamedTuple):
@@ -22,6 +26,27 @@ class Call(NamedTuple):
     seconds: float
 
 
+@dataclass
+class Case:
+    """A wrong answer of the right shape, all numbers in double precision, and what is known of it.
+
+    ``by`` is a right function in place of the student's; ``known`` are the wrong answers that the exercise knows, by
+    their hints; ``scaled`` keeps a sentence that is true but for a factor, see :mod:`helpers.checks.variants`.
+    """
+
+    got: Tensor
+    right: Tensor
+    tolerance: float
+    call: Call | None = None
+    by: Callable | None = None
+    known: Mapping[str, Tensor] = field(default_factory=dict)
+    scaled: str | None = None
+
+    def fits(self, other: Tensor) -> bool:
+        """Return whether another answer is the student's."""
+        return other.isfinite().all().item() and same(self.got, other, self.tolerance)
+
+
 def same(a: Tensor, b: Tensor, tolerance: float) -> bool:
     """Return whether ``a`` has the shape of ``b`` and differs by ``tolerance`` times the largest of b at most."""
     if a.shape != b.shape or a.numel() == 0:
@@ -29,8 +54,11 @@ def same(a: Tensor, b: Tensor, tolerance: float) -> bool:
     return ((a - b).abs().max() <= tolerance * (b.abs().max().item() or 1.0)).item()
 
 
-def chance(call: Call, tolerance: float) -> str | None:
+def chance(case: Case) -> str | None:
     """Say whether a function returns what it was given, or gives another answer when it is called again."""
+    call, tolerance = case.call, case.tolerance
+    if not call:
+        return None
     got = flat(call.result)
     for name, one in zip(call.names, call.inputs, strict=True):
         if isinstance(one, Tensor) and one.numel() > 1 and _equal(flat(one), got, tolerance):
@@ -41,8 +69,11 @@ def chance(call: Call, tolerance: float) -> str | None:
     return "two calls with the same inputs give two answers; is chance in your function, say dropout or rand()?"
 
 
-def mixed(call: Call, right: Tensor, tolerance: float) -> str | None:
+def mixed(case: Case) -> str | None:
     """Say whether a picture's answer depends on the other pictures of its batch."""
+    call, right, tolerance = case.call, case.right, case.tolerance
+    if not call:
+        return None
     n = len(right) if right.dim() else 0
     if any(callable(one) and not isinstance(one, nn.Module) for one in call.inputs):  # it may know its pictures
         return None
@@ -60,8 +91,11 @@ def mixed(call: Call, right: Tensor, tolerance: float) -> str | None:
     )
 
 
-def ignored(call: Call) -> str | None:
+def ignored(case: Case) -> str | None:
     """Say whether the answer stays the same when one of the inputs changes."""
+    call = case.call
+    if not call:
+        return None
     got = flat(call.result)
     for i, (name, one) in enumerate(zip(call.names, call.inputs, strict=True)):
         other = _another(one)
@@ -73,12 +107,62 @@ def ignored(call: Call) -> str | None:
     return None
 
 
-def _another(one: Any) -> Any:
-    if isinstance(one, Tensor) and one.is_floating_point() and one.numel() > 1 and one.std() > 0:
-        return one.flatten().flip(0).view_as(one) * 1.1 + 0.01
-    if isinstance(one, float) and one:
-        return 1.5 * one
+def reach(case: Case) -> str | None:
+    """Say on which value of an input the answer depends and should not, or should and does not.
+
+    Single values of each input are changed in turn, up and down, for the student's function and for a right one.
+    """
+    got, right, call, by = case.got, case.right, case.call, case.by
+    if not call or not by or call.seconds > 0.1 or got.numel() < 3:
+        return None
+    limits = [value for value in (right.min(), right.max()) if (right == value).sum() > 1]  # they hide what changes
+    inner = (got != 0) & (right != 0) & ~sum((right == value for value in limits), torch.zeros_like(right, dtype=bool))
+    for i, (name, one) in enumerate(zip(call.names, call.inputs, strict=True)):
+        if not isinstance(one, Tensor) or not one.is_floating_point() or not one.dim():
+            continue
+        size = one.std().item() if one.numel() > 1 else 1.0
+        for place in torch.linspace(0, one.numel() - 1, min(PROBES, one.numel())).long().unique().tolist():
+            moved = should = soft = torch.zeros_like(got, dtype=torch.bool)
+            for by_how_much in (0.1, 1, -1, 8, -8):
+                mine, its = (_changed(f, call, i, place, by_how_much * size) for f in (None, by))
+                if mine.shape != got.shape or its.shape != right.shape:
+                    return None
+                moved = moved | _moves(mine, got)
+                should = should | _moves(its, right)
+                soft = should if by_how_much == 0.1 else soft  # the right answer moves smoothly here
+            at = [int(k) for k in torch.unravel_index(torch.tensor(place), one.shape)]
+            if (missing := soft & ~moved & inner).any():
+                where = f" at {missing.nonzero()[0].tolist()}" * (moved.any().item() and got.dim() > 0)
+                return f"{{what}}{where} does not change with `{name}` at {at}; the right answer does. Is it used?"
+            if (extra := moved & ~should & inner).any():
+                where = f" at {extra.nonzero()[0].tolist()}" * bool(got.dim())
+                return f"{{what}}{where} changes with `{name}` at {at}; the right answer does not."
     return None
+
+
+def _moves(new: Tensor, old: Tensor) -> Tensor:
+    return (new - old).abs() > 1e-6 * (old.abs().max().item() or 1.0)
+
+
+def _changed(by: Callable | None, call: Call, i: int, place: int, step: float) -> Tensor:
+    """Return what the student's function, or ``by``, gives once a value of input ``i`` is changed."""
+    inputs = copied(call.inputs)
+    values = inputs[i].detach().clone().flatten()
+    values[place] += step
+    inputs[i] = values.view_as(inputs[i])
+    return _run(by, inputs) if by else _tensor(again(call, inputs))
+
+
+def _run(by: Callable, inputs: list[Any]) -> Tensor:
+    with contextlib.suppress(Exception):
+        return _tensor(by(*inputs))
+    return torch.zeros(0)
+
+
+def _tensor(value: Any) -> Tensor:
+    with contextlib.suppress(Exception):
+        return torch.as_tensor(value).detach().cpu().double()
+    return torch.full((), math.nan)
 
 
 def other_inputs(inputs: Sequence[Any]) -> list[Any]:
@@ -91,6 +175,14 @@ def other_inputs(inputs: Sequence[Any]) -> list[Any]:
         else other
         for one in inputs
     ]
+
+
+def _another(one: Any) -> Any:
+    if isinstance(one, Tensor) and one.is_floating_point() and one.numel() > 1 and one.std() > 0:
+        return one.flatten().flip(0).view_as(one) * 1.1 + 0.01
+    if isinstance(one, float) and one:
+        return 1.5 * one
+    return None
 
 
 def again(call: Call, inputs: Sequence[Any]) -> Any:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from helpers.checks import diagnosis, traces
-from helpers.checks.behaviour import Call, copied, same
+from helpers.checks.behaviour import Call, Case, copied, same
 
 
 class NotAnswered(AssertionError):
@@ -142,10 +142,8 @@ def name_the_mistake(
         return got
     if got.shape != expected.shape:
         raise Unknown(diagnosis.worded(diagnosis.of_shape(got, expected, allowed), what))
-    found = diagnosis.of_values(got, expected, allowed, _OPEN[-1].call if _OPEN else None, by, known)
-    off, top = (got - expected).abs().max().item(), expected.abs().max().item()
-    alike = diagnosis.resemblance(got, expected) or "." if not found else ""
-    found = found or f"{{what}} {{is_}} off by up to {off:.3g}, where the largest value should be {top:.3g}{alike}"
+    case = Case(got, expected, allowed, _OPEN[-1].call if _OPEN else None, by, known)
+    found = diagnosis.of_values(case) if got.numel() else "{what} {is_} empty."
     first = diagnosis.first_difference(got, expected, allowed) if got.isfinite().all() else ""
     raise Unknown(diagnosis.worded(found, what) + first)
 
