@@ -133,10 +133,12 @@ def reach(case: Case) -> str | None:
             at = [int(k) for k in torch.unravel_index(torch.tensor(place), one.shape)]
             if (missing := soft & ~moved & inner).any():
                 where = f" at {missing.nonzero()[0].tolist()}" * (moved.any().item() and got.dim() > 0)
-                return f"{{what}}{where} does not change with `{name}` at {at}; the right answer does. Is it used?"
+                return (
+                    f"{{what}}{where} {{is_}} not moved by `{name}` at {at}; the right answer is. Is that value used?"
+                )
             if (extra := moved & ~should & inner).any():
                 where = f" at {extra.nonzero()[0].tolist()}" * bool(got.dim())
-                return f"{{what}}{where} changes with `{name}` at {at}; the right answer does not."
+                return f"{{what}}{where} {{is_}} moved by `{name}` at {at}; the right answer is not."
     return None
 
 
