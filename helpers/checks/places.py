@@ -175,7 +175,7 @@ def from_neighbours(case: Case) -> str | None:
     rows = kernel.view(3, 3)
     down, right_ = ((rows.sum(1 - axis) * torch.tensor([-1.0, 0, 1])).sum().item() for axis in (0, 1))
     if abs(rows.sum().item() - 1) < 1e-2 and max(abs(down), abs(right_)) > 0.2 and rows.min() > -1e-3:
-        return f"inside, {{what}} {{is_}} moved by {-down:.2g} places down and {-right_:.2g} to the right."
+        return f"inside, {{what}} {{is_}} moved by {_steps(-down)} places down and {_steps(-right_)} to the right."
     said = "; ".join(" ".join(f"{value:.2f}" for value in row) for row in rows.tolist())
     return f"inside, each value of {{what}} is a weighted sum of the right values around it, with weights {said}."
 
@@ -183,3 +183,7 @@ def from_neighbours(case: Case) -> str | None:
 def _some(chosen: Tensor) -> str:
     found = chosen.nonzero().flatten().tolist()
     return ", ".join(map(str, found[:4])) + ", ..." * (len(found) > 4)
+
+
+def _steps(places: float) -> str:
+    return f"{round(places, 2) + 0.0:g}"
