@@ -124,7 +124,8 @@ def test_few_values_are_told_only_if_other_inputs_agree(capsys):
     @checker
     def check_hits(function):
         scores = torch.tensor([[0.1, 0.9, 0.5], [0.8, 0.3, 0.6], [0.2, -0.7, 0.4], [-0.9, 0.6, -0.3]])
-        labels = torch.tensor([1, 1, 2, 1])
+        scores = torch.cat([scores, torch.tensor([[0.3, 0.2, -0.1], [0.1, 0.5, 0.2], [0.1, 0.2, 0.9]])])
+        labels = torch.tensor([1, 1, 2, 1, 0, 1, 2])
 
         def share(scores, labels):
             return (scores.argmax(1) == labels).double().mean()

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import io
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+SECONDS = 1.5  # of the processor, for the search for a value that counts or does not
 PROBES = 24  # so many values of each input are changed in turn
 
 
@@ -115,6 +117,7 @@ def reach(case: Case) -> str | None:
     got, right, call, by = case.got, case.right, case.call, case.by
     if not call or not by or call.seconds > 0.1 or got.numel() < 3:
         return None
+    end = time.process_time() + SECONDS
     limits = [value for value in (right.min(), right.max()) if (right == value).sum() > 1]  # they hide what changes
     inner = (got != 0) & (right != 0) & ~sum((right == value for value in limits), torch.zeros_like(right, dtype=bool))
     for i, (name, one) in enumerate(zip(call.names, call.inputs, strict=True)):
@@ -122,6 +125,8 @@ def reach(case: Case) -> str | None:
             continue
         size = one.std().item() if one.numel() > 1 else 1.0
         for place in torch.linspace(0, one.numel() - 1, min(PROBES, one.numel())).long().unique().tolist():
+            if time.process_time() > end:
+                return None
             moved = should = soft = torch.zeros_like(got, dtype=torch.bool)
             for by_how_much in (0.1, 1, -1, 8, -8):
                 mine, its = (_changed(f, call, i, place, by_how_much * size) for f in (None, by))

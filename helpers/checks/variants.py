@@ -20,7 +20,7 @@ from helpers.checks.alternatives import OF, Replace, Step, axes_of, in_words, ot
 from helpers.checks.behaviour import Case, again, copied, flat, other_inputs, same
 from helpers.checks.changes import PARTS, others
 
-SECONDS = 3  # of the processor, for the search for another step
+SECONDS = 4  # of the processor, for the whole search
 TORCH = str(Path(torch.__file__).parent)
 NAMES = {"__rsub__": "rsub", "__rdiv__": "rdiv", "__rtruediv__": "rdiv", "__radd__": "add", "__rmul__": "mul"}
 NAMES |= {
@@ -110,7 +110,7 @@ def _inputs_together(tried: "_Tried") -> str | None:
 
 def _other_step(tried: "_Tried") -> str | None:
     """Change each step of the right function in turn."""
-    watched, inputs, end = _Watched(tried.call.inputs), tried.call.inputs, time.process_time() + SECONDS
+    watched, inputs = _Watched(tried.call.inputs), tried.call.inputs
     tried.answer(inputs, watched)
     made = set(map(id, watched.made))
     for step in watched.steps.values():
@@ -119,7 +119,7 @@ def _other_step(tried: "_Tried") -> str | None:
     for kind in (other_calls, other_results, lambda step: other_terms(step, made)):
         for step in watched.steps.values():
             for sentence, replace in kind(step):
-                if time.process_time() > end:
+                if time.process_time() > tried.end:
                     return None
 
                 def run(inputs: Sequence[Any], key: tuple = step.key, replace: Replace = replace) -> Tensor:
@@ -153,6 +153,7 @@ class _Tried:
     def __init__(self, case: Case) -> None:
         self.case, self.call = case, case.call
         self.few = min(len(case.got.unique()), len(case.right.unique())) < 6  # so few values may agree by chance
+        self.end = time.process_time() + SECONDS
         self.new: tuple[list, Tensor] | None = None  # other inputs, and the student's answer to them
 
     def answer(self, inputs: Sequence[Any], mode: Any = None) -> Tensor:
@@ -168,6 +169,8 @@ class _Tried:
         """Return whether another way gives the student's answer; note the sentence if only a factor is between them."""
         got, right, tolerance = self.case.got, self.case.right, self.case.tolerance
         other = torch.zeros(0)
+        if time.process_time() > self.end:
+            return False
         with contextlib.suppress(Exception):  # many changes suit neither the kind nor the shape
             other = run(self.call.inputs)
         if other.shape != got.shape or not other.isfinite().all() or same(other, right, 10 * tolerance):
