@@ -134,7 +134,7 @@ def resemblance(got: Tensor, right: Tensor) -> str:
     if len(a) < 12 or not size > 0:
         return "."
     r = (a @ b / size).item()
-    read = " (nearly the right pattern: one step differs a little)" * (r > 0.95)
+    read = " (nearly the right pattern: perhaps one step differs)" * (r > 0.95)
     read = read or " (no likeness: it may be another quantity, or places are mixed)" * (abs(r) < 0.2)
     top = " The largest value is where it should be." * (got.argmax() == right.argmax()).item()
     return f", with a correlation of {r:.2f}{read}.{top}"
