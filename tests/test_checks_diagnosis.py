@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.checks import Wrong, ask, checker, diagnosis, name_the_mistake, traces
-from helpers.checks.behaviour import CHANGES
+from helpers.checks import Wrong, ask, checker, name_the_mistake, steps, traces
+from helpers.checks.changes import CHANGES
 
 RANDOM = torch.Generator().manual_seed(0)
 MAPS = torch.randn(3, 4, 4, generator=RANDOM, dtype=torch.double) + 0.3  # of both signs, and of no symmetry
@@ -109,10 +109,10 @@ def test_no_sentence_hits_another_mistake(sentence, got):
         assert sentence not in said(got + 0.3 * noise)
 
 
-@pytest.mark.parametrize(("_", "step"), diagnosis.STEPS)
+@pytest.mark.parametrize(("_", "step"), steps.STEPS)
 def test_a_step_that_changes_nothing_is_never_named(_, step):
     """A right answer that is symmetric, positive, ... is still right, and its other mistakes are not blamed on it."""
-    assert len({sentence for sentence, _ in diagnosis.STEPS}) >= len(diagnosis.STEPS) - 1
+    assert len({sentence for sentence, _ in steps.STEPS}) >= len(steps.STEPS) - 1
     try:
         right = step(MAPS)
     except IndexError:

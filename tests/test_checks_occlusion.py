@@ -104,7 +104,9 @@ RIGHT_MAPS = {
 }
 WRONG_MAPS = {
     "RISE as published": lambda y, M: gathered(y, M, len(M) * M.mean()),
-    "with a correlation of 0.99": lambda y, masks: gathered(centre(y), masks**2, whole(masks)),
+    "with a squared in place of a - b, where a is a tensor of shape [60, 7, 8]": lambda y, masks: gathered(
+        centre(y), masks**2, whole(masks)
+    ),
     "the scores are not centred": lambda y, M: gathered(y, M - M.mean(), whole(M)),
     "neither scores nor masks are": lambda y, M: gathered(y, M, whole(M)),
     "one mean over all classes": lambda y, M: gathered(y - y.mean(), M - M.mean(), whole(M)),

@@ -96,7 +96,7 @@ WRONG_RULES = {
     "by the sum of all sizes": with_divisor(lambda m: m.abs().sum(1, keepdim=True), -1),
     "this is LRP-0": lambda a, w, R, alpha: torch.einsum("njk,nk->nj", shared(a[:, :, None] * w), R),
     "0 was divided by 0": naive,
-    "is off by": only_like_signs,
+    "is not moved by `a`": only_like_signs,
     "stopped with": lambda a, w, R, alpha: (R @ w) * a,
     "squeeze": lambda a, w, R, alpha: in_a_loop(a, w, R, alpha)[None],
 }

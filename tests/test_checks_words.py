@@ -85,7 +85,7 @@ WRONG_INTERACTIONS = {
     "what the denial does": lambda m: m[1].mean(0) - m[0].mean(0),
     "half of it": lambda m: (effects(m)[0] - effects(m)[1]) / 2,
     "wrote into `m`": overwriting,
-    "the interaction is off by": lambda m: m[0, 0] * m[1, 0],
+    "the interaction is not moved by": lambda m: m[0, 0] * m[1, 0],
 }
 
 test_solution_and_blank, test_right, test_wrong, test_strict = answer_tests(

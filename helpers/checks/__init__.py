@@ -1,7 +1,8 @@
 """The checkers that answer in the notebook.
 
-``core`` is the machinery; ``diagnosis`` and ``behaviour`` describe mistakes that an exercise does not know, and
-``traces`` what a function changes in its inputs. The other modules hold the questions, lesson by lesson.
+``core`` is the machinery. ``diagnosis`` describes mistakes that an exercise does not know, by what stands in ``steps``,
+``factors``, ``places``, ``behaviour`` and ``variants`` (with ``alternatives`` and ``changes``); ``traces`` says what a
+function changes in its inputs. The other modules hold the questions, lesson by lesson.
 """
 
 from helpers.checks.core import NotAnswered, Wrong, ask, checker, close, name_the_mistake

@@ -27,6 +27,15 @@ def check_my_rank_accuracy(function: Callable[[Tensor, Tensor], Tensor]) -> str:
     return "signed maps, masks of 3 to 13 pixels, and ties: a map of zeros gets its mask's share of the picture."
 
 
+def _by_topk(maps: Tensor, masks: Tensor) -> Tensor:
+    """Return the rank accuracies of maps without ties."""
+    shares = []
+    for values, mask in zip(maps.flatten(1), masks.flatten(1), strict=True):
+        highest = values.topk(int(mask.sum())).indices
+        shares.append(mask[highest].double().mean())
+    return torch.stack(shares)
+
+
 def _compare(function: Callable, maps: Tensor, masks: Tensor, *, ties: bool) -> None:
     """Raise Wrong, with the mistake's name if it is known, or return."""
     flat, inside = maps.flatten(1), masks.flatten(1)
@@ -105,7 +114,7 @@ def _compare(function: Callable, maps: Tensor, masks: Tensor, *, ties: bool) -> 
     }
     got, right = ask(function, maps.clone(), masks.clone()), graded(flat)
     try:
-        name_the_mistake(got, mistakes, right, what="the rank accuracy")
+        name_the_mistake(got, mistakes, right, what="the rank accuracy", by=_by_topk)
     except Unknown:
         if ties and torch.as_tensor(got).shape == right.shape:  # topk without an order, random ones, ...
             raise Wrong(TIES) from None

@@ -123,8 +123,12 @@ def check_mean_vector(function: Callable[[Tensor, Tensor], tuple[Tensor, float]]
             by=lambda concept, others: _as_one(_mean_vector(concept, others)),
         )
     except Unknown:
-        name_the_mistake(got[:-1], {}, right[:-1], what="the vector")
-        name_the_mistake(got[-1], {}, right[-1], what="the accuracy")
+        name_the_mistake(
+            got[:-1], {}, right[:-1], what="the vector", by=lambda concept, others: _mean_vector(concept, others)[0]
+        )
+        name_the_mistake(
+            got[-1], {}, right[-1], what="the accuracy", by=lambda concept, others: _mean_vector(concept, others)[1]
+        )
     return "a unit vector towards the concept, and its accuracy on rows that it has not seen."
 
 
@@ -167,6 +171,15 @@ def check_p_value(function: Callable[[float, Tensor], float]) -> str:
             * torch.minimum((nulls >= score).float().mean(), (nulls <= score).float().mean()),
             "this doubles the smaller of the two one-sided values; take the distance from the median. (Of Q + 1.)": 2
             * torch.minimum((every >= score).float().mean(), (every <= score).float().mean()),
+            "this is the smaller of the two one-sided values; take the distance from the median, to both sides.": (
+                torch.minimum((nulls >= score).float().mean(), (nulls <= score).float().mean())
+            ),
+            "this is the smaller of the two one-sided values; take the distance from the median. (Of Q + 1.)": (
+                torch.minimum((every >= score).float().mean(), (every <= score).float().mean())
+            ),
+            "this is one-sided, and scores that tie count by half; count those at least as far from the median.": (
+                (nulls > score).float().mean() + (nulls == score).float().mean() / 2
+            ),
             "you take one off the count; the concept's own score counts.": ((far >= far[0]).sum() - 1) / len(every),
             "the concept is counted twice, it is among the scores already.": ((far >= far[0]).sum() + 1)
             / (len(every) + 1),

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from helpers.checks import diagnosis, traces
-from helpers.checks.behaviour import Call, copied, same
+from helpers.checks.behaviour import Call, Case, copied, same
 
 
 class NotAnswered(AssertionError):
@@ -131,8 +131,9 @@ def name_the_mistake(
         return got
     allowed = max(tolerance, rounding)
     nearest = (got - expected).abs().max() if same(got, expected, allowed) else torch.inf
+    known = {}
     for hint, wrong in mistakes.items():
-        wrong = _tensor(wrong() if callable(wrong) else wrong, "a known mistake")
+        wrong = known[hint] = _tensor(wrong() if callable(wrong) else wrong, "a known mistake")
         if same(got, wrong, allowed) and (got.numel() == 0 or (got - wrong).abs().max() < nearest):
             raise Wrong(hint)
     if nearest < torch.inf:
@@ -141,10 +142,8 @@ def name_the_mistake(
         return got
     if got.shape != expected.shape:
         raise Unknown(diagnosis.worded(diagnosis.of_shape(got, expected, allowed), what))
-    found = diagnosis.of_values(got, expected, allowed, _OPEN[-1].call if _OPEN else None, by)
-    off, top = (got - expected).abs().max().item(), expected.abs().max().item()
-    alike = diagnosis.resemblance(got, expected) if not found else ""
-    found = found or f"{{what}} {{is_}} off by up to {off:.3g}, where the largest value should be {top:.3g}{alike}."
+    case = Case(got, expected, allowed, _OPEN[-1].call if _OPEN else None, by, known)
+    found = diagnosis.of_values(case) if got.numel() else "{what} {is_} empty."
     first = diagnosis.first_difference(got, expected, allowed) if got.isfinite().all() else ""
     raise Unknown(diagnosis.worded(found, what) + first)
 

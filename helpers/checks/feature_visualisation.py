@@ -142,6 +142,13 @@ def check_fine_share(function: Callable[[Tensor], Tensor]) -> str:
 
     positive = (torch.arange(12)[:, None] / 12) ** 2 + (torch.arange(10) / 10) ** 2
     separate = (spectrum(x) * fine).sum((2, 3)) / spectrum(x).sum((2, 3))
+
+    def by_waves(x: Tensor) -> Tensor:
+        down, right = (torch.fft.fftfreq(side, dtype=torch.float64) for side in x.shape[2:])
+        fine = (down[:, None] ** 2 + right**2).sqrt() > 0.25
+        power = torch.fft.fft2(x - x.mean((2, 3), keepdim=True)).abs() ** 2
+        return (power * fine).sum((1, 2, 3)) / power.sum((1, 2, 3))
+
     mistakes = {
         "the mean of each colour counts as detail; take it away first.": lambda: share(
             fine, torch.fft.fft2(x).abs() ** 2
@@ -221,8 +228,6 @@ def check_fine_share(function: Callable[[Tensor], Tensor]) -> str:
         ),
         "this is the detail itself; divide by all detail of the picture.": lambda: (spectrum(x) * fine).sum((1, 2, 3)),
     }
-    got = name_the_mistake(
-        ask(function, x.clone()), mistakes, share(fine), what="the share", by=lambda x: share(fine, spectrum(x))
-    )
+    got = name_the_mistake(ask(function, x.clone()), mistakes, share(fine), what="the share", by=by_waves)
     lowest, highest = got.min().item(), got.max().item()
     return f"the three pictures have {lowest:.0%} to {highest:.0%} of fine detail."

@@ -142,6 +142,11 @@ def check_receptive_field(function: Callable[[list[tuple[int, int]]], tuple[int,
             lambda layers: _field(layers[::-1])[0]
         ),
         "size and step are swapped.": each(lambda layers: _field(layers)[1]),
+        "this is how far it reaches to one side; the whole side is asked for.": each(
+            lambda layers: _field(layers)[0] // 2
+        ),
+        "this is the number of pixels; the length of a side is asked for.": each(lambda layers: _field(layers)[0] ** 2),
+        "the first layer is missing.": each(lambda layers: _field(layers[1:])[0]),
     }
     name_the_mistake(sizes, mistakes, [size for size, _ in right], 1e-9, what="the size, for eight nets,")
     mistakes = {
@@ -154,6 +159,12 @@ def check_receptive_field(function: Callable[[list[tuple[int, int]]], tuple[int,
         ),
         "the step is the largest stride; each stride multiplies it.": each(
             lambda layers: max(stride for _, stride in layers)
+        ),
+        "the step is a power of the first layer's stride; multiply the strides of all layers.": each(
+            lambda layers: layers[0][1] ** len(layers)
+        ),
+        "the step is the product of the strides, less or more 1; take the product itself.": each(
+            lambda layers: _field(layers)[1] + 1
         ),
         "the step is the first layer's stride; the strides behind it count too.": each(lambda layers: layers[0][1]),
         "the step is multiplied by the stride less one, or its sum; it is the product of all strides.": each(

@@ -10,7 +10,7 @@ from helpers.checks.core import ask, checker, name_the_mistake
 @checker
 def check_accuracy(function: Callable) -> str:
     """Check a function from logits [N, classes] and labels [N] to the share of rows classified rightly."""
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(11)  # the mean over classes is another number than the share
     logits = torch.randn(40, 6, generator=generator)
     labels = torch.where(torch.rand(40, generator=generator) < 0.6, logits.argmax(1), torch.arange(40) % 6)
     right = logits.argmax(1) == labels
@@ -37,6 +37,12 @@ def check_accuracy(function: Callable) -> str:
         "this is the loss; count how often the largest logit is that of the label": (
             torch.nn.functional.cross_entropy(logits, labels)
         ),
+        "this is the mean of the classes' shares; count all rows alike": torch.stack(
+            [right[labels == c].float().mean() for c in range(6)]
+        ).mean(),
+        "this is the mean over what the net answers (precision); count all rows alike": torch.stack(
+            [right[logits.argmax(1) == c].float().mean() for c in range(6)]
+        ).mean(),
         "you divide by the number of classes; divide by the number of rows": right.sum() / logits.shape[1],
         "argmin finds the class the net likes least": (logits.argmin(1) == labels).float().mean(),
     }
@@ -47,4 +53,7 @@ def check_accuracy(function: Callable) -> str:
         what="the share",
         by=lambda logits, labels: (logits.argmax(1) == labels).float().mean(),
     )
+    part = slice(5, 16)  # of these rows another share is right than of all, or of either half
+    fewer = ask(function, logits[part], labels[part])
+    name_the_mistake(fewer, {}, right[part].float().mean(), what="the share of other rows")
     return f"on {len(labels)} made-up answers your function counts {share:.0%}, as it should."

@@ -81,16 +81,28 @@ def check_rescaled(function: Callable[[nn.Sequential, Tensor], nn.Sequential]) -
         raise Wrong("the new head must have the layers of the old one: Linear, ReLU, Linear, each with its bias.")
     right = row(column * w, factors * b, v / factors, c)
     try:
-        name_the_mistake(row(*new.parameters()), mistakes, right, what="the new head's weights")
+        name_the_mistake(
+            row(*new.parameters()),
+            mistakes,
+            right,
+            what="the new head's weights",
+            by=lambda head, factors: row(*_scaled(head, factors)),
+        )
     except Unknown:  # then say of which part it is
-        for what, got, one in zip(PARTS, new.parameters(), (column * w, factors * b, v / factors, c), strict=True):
-            name_the_mistake(got, {}, one, what=what)
+        for i, (what, got, one) in enumerate(zip(PARTS, new.parameters(), _scaled(head, factors), strict=True)):
+            name_the_mistake(got, {}, one, what=what, by=lambda head, factors, i=i: _scaled(head, factors)[i])
         raise
     kind = next(new.parameters()).dtype
     gap = (close(ask(new, pooled.to(kind)), logits, 1e-3, what="the logits") - logits.double()).abs().max().item()
     one = ask(function, copy.deepcopy(head), torch.ones(6))
     close(row(*one.parameters()), row(*old), what="the weights of a head for factors of one")
     return f"units 0.1 to 10 times as large, and {len(pooled)} rows of logits the same, up to {gap:.0e}."
+
+
+def _scaled(head: nn.Sequential, factors: Tensor) -> list[Tensor]:
+    """Return the parameters of the head whose hidden units are ``factors`` times as large."""
+    w, b, v, c = [parameter.detach() for parameter in head.parameters()]
+    return [factors[:, None] * w, factors * b, v / factors, c]
 
 
 def _net() -> nn.Sequential:

@@ -8,6 +8,11 @@ from torch import Tensor
 from helpers.checks.core import ask, checker, name_the_mistake
 
 
+def _as_maps(tokens: Tensor, h: int, w: int) -> Tensor:
+    patches = tokens[:, 1:]
+    return patches.mT.unflatten(2, (h, w))
+
+
 @checker
 def check_as_maps_of(function: Callable[[Tensor, int, int], Tensor]) -> str:
     """Check ``function(tokens [N, 1 + h w, K], h, w) -> maps [N, K, h, w]`` on random tokens, h unlike w."""
@@ -30,7 +35,7 @@ def check_as_maps_of(function: Callable[[Tensor, int, int], Tensor]) -> str:
         "the maps are still flat; split the last axis into h rows of w.": patches.mT,
     }
     got = ask(function, tokens.clone(), h, w)
-    name_the_mistake(got, mistakes, right, what="the result")
+    name_the_mistake(got, mistakes, right, what="the result", by=_as_maps)
     return "each token has become a place, and each of its values a map."
 
 
@@ -80,8 +85,12 @@ def check_rollout_of(function: Callable[[list[Tensor]], Tensor]) -> str:
         ),
     }
     given = [A.clone() for A in tables]
-    name_the_mistake(ask(function, given), mistakes, _rollout(tables), what="the result")
+    name_the_mistake(ask(function, given), mistakes, _rollout(tables), what="the result", by=_rollout)
     return "the shares run back through all blocks. No class occurs in them."
+
+
+def _stepped(R: Tensor, A: Tensor, gradient: Tensor) -> Tensor:
+    return R + (A * gradient).relu().mean(0) @ R
 
 
 @checker
@@ -110,5 +119,5 @@ def check_step(function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
         "the attention was left out; multiply the gradient with it.": R + gradient.relu().mean(0) @ R,
     }
     given = [R.clone(), A.clone(), gradient.clone()]
-    name_the_mistake(ask(function, *given), mistakes, R + kept @ R, what="the new R")
+    name_the_mistake(ask(function, *given), mistakes, R + kept @ R, what="the new R", by=_stepped)
     return "one block further, for the class whose gradient you took."

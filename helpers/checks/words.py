@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from helpers.checks.core import Wrong, ask, checker, name_the_mistake
+from helpers.checks.core import Unknown, Wrong, ask, checker, name_the_mistake
 from helpers.checks.diagnosis import HALF
 
 
@@ -69,6 +69,18 @@ def check_swap(function: Callable[[Tensor, int, int], Tensor]) -> str:
     return "done twice, it gives the texts back."
 
 
+def _factors(got: Tensor, m: Tensor) -> str:
+    """Return the factors with which the margins m [2, 2, N] add up to an answer [N], in words; "" if they do not."""
+    if got.shape != m.shape[2:]:
+        return ""
+    factors = torch.linalg.lstsq(m.flatten(0, 1).T, got[:, None]).solution[:, 0]
+    if not torch.allclose(factors @ m.flatten(0, 1), got, atol=1e-4 * m.abs().max().item()):
+        return ""
+    places = ("m[0, 0]", "m[0, 1]", "m[1, 0]", "m[1, 1]")
+    kept = zip(factors.tolist(), places, strict=True)
+    return " ".join(f"{f:+.3g} {place}" for f, place in kept if abs(f) > 1e-3)
+
+
 @checker
 def check_interaction(function: Callable[[Tensor], Tensor]) -> str:
     """Check ``function(margins [2, 2, N]) -> [N]``, the second difference, and that it sees a sum for a sum."""
@@ -104,13 +116,15 @@ def check_interaction(function: Callable[[Tensor], Tensor]) -> str:
         "this only says whether the verdict turns; take the margins.": ((m[0, 1] > 0) ^ (m[1, 1] > 0)).double(),
         "this is half of it; no mean is needed, there is one review of each kind.": expected / 2,
     }
-    name_the_mistake(
-        ask(function, m.clone()),
-        mistakes,
-        expected,
-        what="the interaction",
-        by=lambda m: (m[0, 1] - m[0, 0]) - (m[1, 1] - m[1, 0]),
-    )
+    got = ask(function, m.clone())
+    try:
+        name_the_mistake(
+            got, mistakes, expected, what="the interaction", by=lambda m: (m[0, 1] - m[0, 0]) - (m[1, 1] - m[1, 0])
+        )
+    except Unknown:
+        if factors := _factors(torch.as_tensor(got).double(), m.double()):
+            raise Wrong(f"you add up {factors}; asked for is a difference of two differences.") from None
+        raise
     parts = torch.randn(2, 1, 5, dtype=torch.double), torch.randn(1, 2, 5, dtype=torch.double)
     zeros = torch.zeros(5, dtype=torch.double)
     got = torch.as_tensor(ask(function, parts[0] + parts[1]))
