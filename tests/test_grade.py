@@ -626,10 +626,10 @@ def test_too_much_code_is_refused():
 
 
 def test_a_file_that_bursts_when_it_is_read_costs_its_own_limits_only(tmp_path, nursery):
-    (tmp_path / "bomb.ipynb").write_text('{"cells": [' + "[]," * 6_000_000 + "[]]}", encoding="utf-8")
+    (tmp_path / "bomb.ipynb").write_text('{"cells": [' + "[]," * 3_000_000 + "[]]}", encoding="utf-8")
     (tmp_path / "deep.ipynb").write_text('{"a":' * 10**5, encoding="utf-8")
-    scores = grade.grade(tmp_path, rules(seconds=20.0, memory=0.25), nursery)
-    assert "cannot be read: reading it asked for more than the 0.25 GB of memory" in scores["bomb"]
+    scores = grade.grade(tmp_path, rules(seconds=20.0, memory=0.1), nursery)
+    assert "cannot be read: reading it asked for more than the 0.1 GB of memory" in scores["bomb"]
     assert "is no notebook, or a damaged one" in scores["deep"]
     scores = grade.grade(tmp_path, rules(seconds=0.05, memory=4), nursery)
     assert "cannot be read: reading it was still running when its part had computed for 0.05" in scores["bomb"]
