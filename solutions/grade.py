@@ -151,7 +151,7 @@ def grade(folder: Path, rules: Rules, nursery: Nursery, again: bool = False) -> 
                 wrong = in_words(error)
         known = bool(version) and table.has(one.entry, version) and not again
         if not known:
-            if not wrong and not nursery.walls:
+            if not wrong and nursery.fence is None:
                 print(nursery.describe(), flush=True)
             now[name] = wrong or grade_one(one, rules, nursery, folder)
             table.put(name, one.entry, version, now[name])

@@ -97,7 +97,7 @@ class Nursery:
     def copy(self) -> None:
         """Make the copy of the course anew."""
         left_out = shutil.ignore_patterns("downloads", "__pycache__", "*.py[co]")
-        self.course.chmod(0o700)
+        self._open()
         for name in COPIED:
             remove(self.course / name)
             shutil.copytree(self.root / name, self.course / name, ignore=left_out)
@@ -105,14 +105,19 @@ class Nursery:
     @contextlib.contextmanager
     def fresh_folder(self) -> Iterator[Path]:
         """Give a folder to work in that nobody has had before, and remove it."""
-        for folder in (self.course, self.work):
-            folder.chmod(0o700)  # without the kernel, a student may have taken the rights from it
+        self._open()
         work = Path(tempfile.mkdtemp(prefix="submission-", dir=self.work))
         try:
             yield work
         finally:
+            self._open()
             if not remove(work):
                 self.left.append(work)
+
+    def _open(self) -> None:
+        """Give us back the rights to our folders, which a student may have taken where no kernel stands behind."""
+        for folder in (self.folder, self.course, self.work):
+            folder.chmod(0o700)
 
     def start(self, work: Path, memory: float) -> tuple[int, wire.Channel]:
         """Return the number of a new process that works in ``work``, and the channel to it."""
@@ -205,6 +210,7 @@ class Nursery:
     def __exit__(self, *error: object) -> None:
         """End all processes and remove the copy."""
         self._end()
+        self._open()
         remove(self.folder)
 
 
