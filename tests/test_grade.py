@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -25,6 +26,7 @@ from grading import kernel, parts, sandbox
 from grading.folder import submissions
 from grading.notebook import cells_of
 from grading.sandbox import Nursery
+from grading.student import Student
 from grading.table import Table, plain, shown
 
 from tools.lessons import file_name, path
@@ -596,6 +598,57 @@ def test_two_graders_do_not_share_a_folder(tmp_path):
         pass
     with grade.alone(tmp_path), grade.alone(tmp_path / "none"):
         pass
+
+
+# --- limits ---
+
+
+@pytest.fixture
+def student(nursery):
+    with nursery.fresh_folder() as work:
+        started = Student(nursery, work, 20.0, 1.0, [])
+        assert started.run("pass") is None
+        yield started
+        started.stop()
+
+
+def test_a_part_is_limited_in_what_it_computes_and_in_time(student, monkeypatch):
+    student.seconds = 0.3
+    monkeypatch.setattr("grading.student.PATIENCE", 1000)
+    student.begin()
+    assert student.run("while True: pass") == "was still running when its part had computed for 0.3 seconds"
+    monkeypatch.setattr("grading.student.PATIENCE", 3)
+    student.begin()
+    assert student.run("import time; time.sleep(1000)") == "was still running after 0.9 seconds by the clock"
+
+
+def test_many_cells_do_not_take_longer_than_one(student):
+    """A cell gets a little time when its part has none left, but not for ever."""
+    student.end = (begun := time.monotonic()) - 1000
+    assert "was still running" in student.run("import time; time.sleep(5)")
+    assert time.monotonic() - begun < 5
+
+
+def test_a_notebook_that_fills_the_disk_is_stopped(student, monkeypatch, tmp_path):
+    full = type("Usage", (), {"free": (1 << 30) - 1})
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    assert student.run("import time; time.sleep(1000)") == "filled the disk"
+    with pytest.raises(ValueError, match="is nearly full: set TMPDIR to a folder with 2 GB free"):
+        Nursery(ROOT)
+
+
+def test_what_cannot_be_removed_is_in_nobodys_way(nursery):
+    with nursery.fresh_folder() as work:
+        (work / "kept").touch()
+        if (
+            not shutil.which("chattr")
+            or subprocess.run(["chattr", "+i", work / "kept"], capture_output=True).returncode
+        ):
+            pytest.skip("nothing is immutable here")
+    with nursery.fresh_folder() as other:
+        assert other != work and not list(other.iterdir())
+    subprocess.run(["chattr", "-i", work / "kept"], check=True)
+    assert nursery.left == [work] and sandbox.remove(work) and not nursery.left.clear()
 
 
 # --- reading a notebook ---

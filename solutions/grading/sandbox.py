@@ -21,6 +21,7 @@ import psutil
 from grading import kernel, wire
 
 STARTING, ENDING = 300.0, 5.0  # seconds
+SPARE = 1 << 30  # bytes of the disk that stay free
 THREADS = 1000  # that may start beside those that this user has
 HERE = Path(__file__).resolve().parent
 COPIED = ("helpers", "datasets")
@@ -83,6 +84,10 @@ class Nursery:
         if not hasattr(os, "fork"):
             raise ValueError("Grading forks processes, which Windows cannot; run it on Linux or macOS, or in WSL.")
         self.root, self.kernel = root, True
+        if shutil.disk_usage(tempfile.gettempdir()).free < 2 * SPARE:
+            raise ValueError(
+                f"{tempfile.gettempdir()} is nearly full: set TMPDIR to a folder with {SPARE >> 29} GB free."
+            )
         self.folder = Path(tempfile.mkdtemp(prefix="grading-")).resolve()
         self.course, self.work = self.folder / "course", self.folder / "course" / "work"
         self.control, self.process, self.fence, self.walls, self.left = None, None, None, [], []
@@ -147,7 +152,7 @@ class Nursery:
         try:
             return self._ask("end", pid)["status"]
         except (OSError, EOFError):
-            self.process = None
+            self._end()
             return -signal.SIGKILL
 
     def interrupt(self, pid: int) -> None:
@@ -203,6 +208,7 @@ class Nursery:
                 self.process.wait(ENDING)
             self.process.kill()
             self.process.wait()
+        self.process = None
 
     def __enter__(self) -> "Nursery":
         return self

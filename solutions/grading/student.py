@@ -5,6 +5,7 @@ and tensors come back.
 """
 
 import pickle
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from grading import wire
-from grading.sandbox import COPIED, Nursery, state_of
+from grading.sandbox import COPIED, SPARE, Nursery, state_of
 
 GRACE = 2.0  # seconds from the interrupt of what takes too long to the end of its process
 AGAIN = 5.0  # seconds that a cell may take when it is run again, beyond three times those it took first
@@ -131,9 +132,10 @@ class Student:
             begun = time.monotonic()
             self._start()
             self.end += time.monotonic() - begun
-        seconds, least = max(self.left, LEAST * self.seconds), LEAST * PATIENCE * self.seconds
+        seconds, left = max(self.left, LEAST * self.seconds), self.end - time.monotonic()
+        clock = max(left, min(LEAST * PATIENCE * self.seconds, left + PATIENCE * self.seconds))  # twice, at the most
         try:
-            answer, found = self._exchange(message, block, seconds, max(self.end - time.monotonic(), least))
+            answer, found = self._exchange(message, block, seconds, clock)
             tensors = wire.tensors_of(found)
         except (EOFError, OSError):
             status = self.stop()
@@ -160,6 +162,8 @@ class Student:
                     late = f"was still running when its part had computed for {self.seconds:.3g} seconds"
                 elif time.monotonic() - begun > clock:
                     late = f"was still running after {PATIENCE * self.seconds:.3g} seconds by the clock"
+                elif shutil.disk_usage(self.work).free < SPARE:
+                    late = "filled the disk"
                 if not late:
                     continue
             self.nursery.interrupt(self.pid)
