@@ -10,7 +10,7 @@ that fails costs only what needs it; after a crash the cells before it run again
 
 The table has a row for each entry of the folder, with points or with the reason why it was not graded. It is written
 after each student. The next call goes on from there: it grades what is new or has changed, and ``--again`` grades all.
-What the fence around the processes holds, and what it does not hold, stands in ``grading/README.md``.
+What the fence around the processes holds, and what it does not hold, stands in ``docs/grading.md``.
 """
 
 import argparse

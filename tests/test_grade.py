@@ -739,8 +739,8 @@ def test_root_is_told_to_grade_as_somebody_else(tmp_path, capsys, monkeypatch):
 def test_what_stands_around_the_notebooks_is_said(nursery, monkeypatch):
     assert nursery.describe().startswith("Around each notebook: ")
     monkeypatch.setattr(nursery, "kernel", False)
-    assert "Native code gets past this: see solutions/grading/README.md" in nursery.describe()
-    assert (ROOT / "solutions" / "grading" / "README.md").exists()
+    assert "Native code gets past this: see docs/grading.md" in nursery.describe()
+    assert (ROOT / "docs" / "grading.md").exists()
 
 
 def test_the_numbers_of_system_calls_are_those_of_linux():

@@ -99,19 +99,20 @@ def _seconds(pid: int) -> float:
 
 def _live(sock: socket.socket, work: str, memory: float, threads: int, readable: set[str] | None) -> None:
     """Be a student's process until the grader hangs up; never returns."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.setsid()
-    os.chdir(work)
-    scratch = tempfile.mkdtemp(dir=work)
-    os.environ |= dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "XDG_CACHE_HOME", "TORCH_HOME"), scratch)
-    tempfile.tempdir = None
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nowhere, stream)
     try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.setsid()
+        os.chdir(work)
+        scratch = tempfile.mkdtemp(dir=work)
+        os.environ |= dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "XDG_CACHE_HOME", "TORCH_HOME"), scratch)
+        tempfile.tempdir = None
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
         student = _Student(fence.watch(work))
-        walls = {} if readable is None else {"Landlock": kernel.hide_files(work, readable)}
-        walls |= {} if readable is None else {"seccomp": kernel.refuse_calls()}
+        walls = {}
+        if readable is not None:
+            walls = {"Landlock": kernel.hide_files(work, readable), "seccomp": kernel.refuse_calls()}
         fence.limit(memory, threads)
         channel = wire.Channel(sock)
         channel.send({"walls": [name for name, stands in walls.items() if stands]})

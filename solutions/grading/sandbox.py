@@ -145,7 +145,7 @@ class Nursery:
             self.end(pid)
         said = f"Around each notebook: {', '.join(self.walls) or 'nothing but Python itself'}."
         missing = {"Landlock", "seccomp"} - set(self.walls)
-        return f"{said} Native code gets past this: see solutions/grading/README.md." if missing else said
+        return f"{said} Native code gets past this: see docs/grading.md." if missing else said
 
     def end(self, pid: int) -> int:
         """End a process, with all that it started, and return its exit status, negative for a signal."""
