@@ -139,6 +139,7 @@ def grade(folder: Path, rules: Rules, nursery: Nursery, again: bool = False) -> 
 
     Raises:
         ValueError: there is nothing to grade, or no table can be written.
+        OSError: the table cannot be written any more; what it held stays there.
     """
     found, now = submissions(folder, rules.notebook), {}
     table, course = Table(folder / TABLE, [part.name for part in rules.parts]), _version(rules, nursery.root)
@@ -179,9 +180,7 @@ def seed_of(asked: str) -> int:
         print("Others on this machine can see a seed on a command line; give the file that holds it.", file=sys.stderr)
         return int(asked)
     try:
-        found = re.findall(
-            r"""^\s*(?:["']?seed["']?\s*[:=]\s*)?(\d+),?\s*$""", Path(asked).read_text("utf-8-sig"), re.M
-        )
+        found = SEED.findall(Path(asked).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError):
         found = []
     if len(found) != 1:
@@ -219,6 +218,9 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nStopped. {table} has the grades so far; the same command goes on from there.", file=sys.stderr)
         return 128 + signal.SIGINT
+    except OSError as error:
+        print(f"Stopped: {error}. {table} has the grades so far; mend this, and go on.", file=sys.stderr)
+        return 1
     print(f"wrote {table}; what stands there is graded again if it changes, and all of it with --again")
     for folder in nursery.left:
         print(f"{folder} could not be removed: remove it as root.", file=sys.stderr)

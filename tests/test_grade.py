@@ -560,6 +560,23 @@ def test_the_command_says_how_it_goes_on_after_a_stop(tmp_path, monkeypatch, cap
     assert "the same command goes on from there" in capsys.readouterr().err
 
 
+def test_a_full_disk_loses_nothing(quick, monkeypatch, capsys):
+    folder, run = quick
+    run()
+    before = (folder / "grades.csv").read_text(encoding="utf-8")
+
+    def full(number):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    (folder / "anna.ipynb").write_text("new", encoding="utf-8")
+    with pytest.raises(ValueError, match="cannot be written \\(No space left on device\\): see to its folder"):
+        run()
+    assert (folder / "grades.csv").read_text(encoding="utf-8") == before
+    monkeypatch.setattr(grade, "Nursery", lambda root: full(1))
+    assert grade.main([str(folder)]) == 1 and "has the grades so far; mend this" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["folder", "link", "another table", "latin", "row"])
 def test_a_table_that_is_none_of_ours_is_left_alone(kind, tmp_path):
     file, other = tmp_path / "grades.csv", tmp_path / "other"
