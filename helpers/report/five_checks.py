@@ -20,8 +20,8 @@ from helpers.attribution.progress import watching
 STEPS = 12  # points on the line of integrated gradients
 CELLS = 7  # covers of occlusion in each direction
 PARTS = 10  # in which pixels are removed
-MOSAICS = 6
-CLEAR = 0.25  # of the way from chance to all: how much of the evidence must lie in the right quarters
+MOSAICS = 8
+CLEAR = 0.2  # of the way from chance to all: how much of the evidence must lie in the right quarters
 MANY = 100  # pictures; fewer are an example
 Maps = Callable[[nn.Module, Tensor, Tensor], Tensor]  # (model, x [N, C, H, W], classes [K, N]) -> [K, N, H, W]
 
@@ -112,14 +112,14 @@ def five_checks(
     with explaining(model), torch.no_grad():
         logits = run(model, x)
     top = logits.argmax(1) if target is None else torch.as_tensor(target).expand(len(x)).clone()
-    other = _another_class(logits, top)
+    other, second = _another_class(logits, top), _best_other_class(logits, top)
     methods, maps, rows = methods_for(layer), {}, []
     with watching(lambda done, total, what: None):  # no progress bars
         for name, method in methods.items():
             say(f"{name}: maps of {len(x)} pictures, of another class, and with random weights")
-            maps[name], maps_of_other = method(model, x, torch.stack([top, other]))
+            maps[name], *others = method(model, x, torch.stack([top, other, second]))
             rows.append(_completeness(name, model, x, top, layer, maps[name]))
-            rows.append(_class_sensitivity(name, maps[name], maps_of_other))
+            rows.append(_class_sensitivity(name, maps[name], *others, classes=logits.shape[1]))
             with drawn_anew(model, seed):
                 blank = method(model, x, top[None])[0]
             rows.append(_randomisation(name, maps[name], blank))
@@ -199,10 +199,15 @@ def draw_anew(model: nn.Module, seed: int = 0) -> None:
 
 
 def _another_class(logits: Tensor, target: Tensor) -> Tensor:
-    """Return for each picture a class from the middle of its ranks, and never the target, [N]."""
+    """Return for each picture a class from the middle of its ranks, and never the target if there is another, [N]."""
     order = logits.argsort(1, descending=True)
     middle, next_one = order[:, logits.shape[1] // 2], order[:, max(0, logits.shape[1] // 2 - 1)]
     return torch.where(middle == target, next_one, middle)
+
+
+def _best_other_class(logits: Tensor, target: Tensor) -> Tensor:
+    """Return for each picture the highest class but the target, [N]; the target itself if there is no other."""
+    return logits.scatter(1, target[:, None], -torch.inf).argmax(1)
 
 
 # --- the five checks ---
@@ -214,9 +219,11 @@ def _completeness(method: str, model: nn.Module, x: Tensor, target: Tensor, laye
             rise = (run(model, x) - run(model, torch.zeros_like(x))).gather(1, target[:, None])[:, 0]
         gap = ((maps.sum((1, 2)) - rise).abs() / rise.abs().clamp(min=1)).median().item()
         words = (
-            f"The values must add up to the rise of the score over that of the mean colour; they miss it by {gap:.1%}."
+            f"The values must add up to the rise of the score over that of an input of zeros; they miss it by {gap:.1%}"
         )
-        return Row("completeness", method, gap, 0.0, gap < 0.05, words)
+        if gap < 0.05:
+            return Row("completeness", method, gap, 0.0, True, words + ".")
+        return Row("completeness", method, gap, 0.0, None, f"{words}, because {STEPS} steps are few for this network.")
     if method == "Grad-CAM":
         try:
             cams = attribution.cam(model, x, target, layer=layer)
@@ -229,18 +236,23 @@ def _completeness(method: str, model: nn.Module, x: Tensor, target: Tensor, laye
             f"Times its number of places it must be the exact CAM, whose mean and bias are the score; off by {gap:.1e}."
         )
         return Row("completeness", method, gap, 0.0, gap < 1e-3, words)
-    return Row("completeness", method, None, None, None, "Its values have to add up to nothing.")
+    return Row("completeness", method, None, None, None, "There is no sum that its values must reach.")
 
 
-def _class_sensitivity(method: str, maps: Tensor, others: Tensor) -> Row:
+def _class_sensitivity(method: str, maps: Tensor, others: Tensor, of_second: Tensor, classes: int) -> Row:
+    if classes < 2:
+        return Row("class sensitivity", method, None, 1.0, None, "There is one logit, so no other class.")
     found = evaluation.rank_correlation(maps, others)
     if found.isnan().all():
         return Row("class sensitivity", method, None, 1.0, None, "Its maps are constant.")
     value = found.nanmean().item()
     words = (
-        f"The maps of two classes correlate at {value:.2f} over pixels (a map that is blind to the class: 1.00; "
-        "needed: below 0.90)."
+        f"The maps of the class and of one from the middle of the ranks correlate at {value:.3f} over pixels (a map "
+        "that is blind to the class: 1; needed: below 0.9)."
     )
+    if classes > 2:
+        second = evaluation.rank_correlation(maps, of_second).nanmean().item()
+        words += f" The map of the second class, often a similar thing, correlates at {second:.3f}."
     return Row("class sensitivity", method, value, 1.0, value < 0.9, words)
 
 
@@ -250,35 +262,36 @@ def _randomisation(method: str, maps: Tensor, blank: Tensor) -> Row:
         return Row("randomisation", method, None, None, None, "With random weights the maps are constant.")
     value = found.nanmean().item()
     control = evaluation.rank_correlation(maps, maps.roll(1, 0)).abs().nanmean().item() if len(maps) > 1 else None
-    words = f"With random weights the map correlates with itself at {value:.2f}"
-    words += f" (maps of two pictures: {control:.2f}; " if control is not None else " ("
-    return Row("randomisation", method, value, control, value < 0.5, words + "needed: below 0.50, whatever the sign).")
+    words = f"With random weights the map correlates with itself at {value:.3f}"
+    words += f" (maps of two pictures: {control:.3f}; " if control is not None else " ("
+    holds = True if value < 0.5 else None if control is not None and value <= control else False
+    return Row("randomisation", method, value, control, holds, words + "needed: below 0.5, whatever the sign).")
 
 
 def _deletion(model: nn.Module, x: Tensor, target: Tensor, maps: dict[str, Tensor], seed: int) -> list[Row]:
     random = torch.Generator().manual_seed(seed)
-    orders = maps | {"noise": evaluation.random_maps(x, random), "edges": evaluation.sobel(x)}
+    controls = {"a random order": evaluation.random_maps(x, random), "the order of edges": evaluation.sobel(x)}
     steps = min(PARTS, x.shape[2] * x.shape[3])
     areas = {}
-    for name, order in orders.items():
+    for name, order in (maps | controls).items():
         curve = evaluation.deletion(model, x, order, target, steps=steps, baseline=mean_colour(x))
         areas[name] = evaluation.area(*curve)
     rows = []
     for name in maps:
-        gains = {control: areas[control] - areas[name] for control in ("noise", "edges")}
+        gains = {control: areas[control] - areas[name] for control in controls}
         means = {control: gain.mean().item() for control, gain in gains.items()}
-        worst = min(means, key=means.get)
-        words = (
-            f"While pixels go in the order of the map, the score is on average {means[worst]:.2f} lower than in the "
-            f"order of {worst}, the harder of two controls"
-        )
+        worst = min(means.values())
+        words = "While pixels go in the order of the map, the score is on average lower than in"
         if len(x) < 2:
-            rows.append(Row("deletion", name, means[worst], 0.0, None, words + "; one picture decides nothing."))
+            said = " and ".join(f"{control} by {mean:.3g}" for control, mean in means.items())
+            rows.append(Row("deletion", name, worst, 0.0, None, f"{words} {said}; one picture decides nothing."))
             continue
         halves = {control: evaluation.interval(gain)[1].item() for control, gain in gains.items()}
+        said = " and ".join(f"{control} by {mean:.3g} ± {halves[control]:.2g}" for control, mean in means.items())
         better = all(means[control] > halves[control] for control in gains)
-        holds = True if better else False if means[worst] <= 0 else None
-        rows.append(Row("deletion", name, means[worst], 0.0, holds, words + f" (± {halves[worst]:.2f}, paired)."))
+        worse = any(means[control] < -halves[control] for control in gains)
+        holds = True if better else False if worse else None
+        rows.append(Row("deletion", name, worst, 0.0, holds, f"{words} {said} (paired; needed: both clearly above 0)."))
     return rows
 
 
@@ -329,6 +342,7 @@ def _mosaics(
             continue
         values = torch.stack(shares[name])
         value, chance = values.nanmean().item(), torch.stack(shares["chance"]).mean().item()
+        needed = chance + CLEAR * (1 - chance)
         words = f"{value:.0%} of the positive evidence lies in the quarters that show the class (chance: {chance:.0%}"
         if shares["blind"]:
             words += f", class-blind mean of the maps: {torch.stack(shares['blind']).nanmean().item():.0%}"
@@ -337,9 +351,9 @@ def _mosaics(
         holds = None
         if len(gain) > 1:
             mean, half = (part.item() for part in evaluation.interval(gain))
-            clear = mean > half and value >= chance + CLEAR * (1 - chance)
-            holds = True if clear else False if mean <= 0 else None
-            words += f"; {len(gain)} mosaics, ± {half:.0%}"
+            clear = mean > half and value >= needed
+            holds = True if clear else False if mean < -half else None
+            words += f"; {len(gain)} mosaics, ± {half:.0%}; needed: {needed:.0%}"
         found.append(Row("mosaics", name, value, chance, holds, words + ")."))
     return found
 
@@ -349,8 +363,8 @@ def _mosaics(
 FAILED = {
     "class sensitivity": "it looks nearly alike for another class, so it does not tell why this class and not another",
     "randomisation": "it looks alike with random weights, so it says little about what the network has learnt",
-    "deletion": "the score falls no sooner than with a control, so the network need not use the places that it marks",
-    "mosaics": "on mosaics it does not find the picture that it is asked for, so places must not be read from it",
+    "deletion": "the score falls later than with a control, so other places than those that it marks matter more",
+    "mosaics": "on mosaics it points away from the picture that it is asked for, so places must not be read from it",
 }
 
 
