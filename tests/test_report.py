@@ -20,6 +20,7 @@ from helpers.report.five_checks import (
     _mosaics,
     _randomisation,
     draw_anew,
+    methods_for,
     mosaics_of,
 )
 from helpers.report.loading import Refused
@@ -208,13 +209,30 @@ def test_maps_that_know_no_class_or_no_network_fail(small):
     classifier, x = small
     top = classifier.model(x).argmax(1)
     edges = evaluation.sobel(x)
-    assert _class_sensitivity("edges", edges, edges).holds is False
+    assert _class_sensitivity("edges", edges, edges, edges, classes=10).holds is False
+    assert _class_sensitivity("edges", edges, edges, edges, classes=1).holds is None, "there is no other class"
     assert _randomisation("edges", edges, edges).holds is False
     (row,) = _deletion(classifier.model, x, top, {"noise": evaluation.random_maps(x)}, seed=1)
     assert row.holds is not True
-    blind = {"edges": lambda model, x, target: evaluation.sobel(x)}
+    blind = {"edges": lambda model, x, classes: evaluation.sobel(x).expand(len(classes), -1, -1, -1)}
     (row,) = _mosaics(classifier.model, x, top, blind, "layer4", seed=0)
-    assert row.holds is not True and abs(row.value - 0.25) < 0.05
+    assert row.holds is None and abs(row.value - 0.25) < 0.05, "noise about chance is no failure"
+
+
+def test_only_a_clear_difference_fails_a_map(small):
+    x = torch.arange(4.0)[:, None, None, None].expand(4, 3, 8, 8)  # four plain pictures, each of its own class
+
+    def own_place(model, x, classes):  # [K, N, H, W], as the checks ask for it
+        return (x[None, :, 0] == classes[..., None, None]).float()
+
+    methods = {"right": own_place, "exchanged": lambda *given: 1 - own_place(*given)}
+    right, exchanged = _mosaics(None, x, torch.arange(4), methods, None, seed=0)
+    assert (right.holds, right.value) == (True, 1.0) and (exchanged.holds, exchanged.value) == (False, 0.0)
+    classifier, x = small
+    top = classifier.model(x).argmax(1)
+    upside_down = {"upside down": -methods_for("layer4")["Grad-CAM"](classifier.model, x, top[None])[0]}
+    (row,) = _deletion(classifier.model, x, top, upside_down, seed=1)
+    assert row.holds is False and row.value < 0
 
 
 def test_the_mosaics_hold_four_pictures_and_know_their_quarters():
