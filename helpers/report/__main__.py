@@ -46,8 +46,6 @@ def main(arguments: list[str] | None = None) -> None:
         classifier = load_any(given.model, side=given.side, mean=given.mean, std=given.std, classes=names)
         files, left_out = find_pictures(given.pictures, given.most)
         say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
-        for line in left_out:
-            say(line)
         page = write_report(classifier, files, given.to, layer=given.layer, left_out=left_out, say=say)
     except (Refused, ValueError, TypeError, OSError) as error:
         raise SystemExit(str(error)) from error

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.attribution._common import explaining, first_convolution, read, run
+from helpers.attribution._common import _WARNED, explaining, first_convolution, read, run
 from helpers.data import read_picture
 from helpers.models import Classifier, load_classifier
 
@@ -114,7 +114,9 @@ def load_any(
             f"Assumed: {', '.join(words for words in assumed.values() if words)}. If the network was trained with "
             f"other numbers, its answers and its maps here are not the usual ones: give {options}."
         )
-    number = _first_logits(found, torch.zeros(2, channels, side, side), model).shape[1]
+    with heard(found) as warned:
+        number = _first_logits(found, torch.zeros(2, channels, side, side), model).shape[1]
+    remarks += warned
     names = list(map(str, range(number)) if classes is None else classes)
     if len(names) != number:
         has = "one logit" if number == 1 else f"{number} classes"
@@ -157,6 +159,32 @@ def logits_of(model: nn.Module, x: Tensor, name: str) -> Tensor:
         return read(output, len(x))
     except ValueError as error:
         raise Refused(f"{name} {_what_is_given(output, len(x))}") from error
+
+
+@contextmanager
+def heard(model: nn.Module) -> Iterator[list[str]]:
+    """Inside the block the warnings on a model are kept, for the page, and the list is filled at its end.
+
+    Each is given once for a model; here they are given again, as a second report needs them as well.
+
+    >>> import torch
+    >>> from helpers.report.loading import heard, logits_of
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5), torch.nn.Softmax(1))
+    >>> with heard(net) as warned:
+    ...     logits = logits_of(net, torch.rand(2, 3, 4, 4), "my net")
+    >>> warned[0][:42]
+    'Sequential gives probabilities, not logits'
+    """
+    _WARNED.pop(model, None)
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield said
+    for one in caught:
+        if str(one.message).startswith(f"{type(model).__name__} "):
+            said += [str(one.message)] * (str(one.message) not in said)
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def in_words(numbers: Sequence[float]) -> str:

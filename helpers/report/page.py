@@ -6,9 +6,7 @@ import io
 import os
 import re
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +16,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from helpers import attribution, evaluation
-from helpers.attribution._common import _WARNED, check_pictures, explaining
+from helpers.attribution._common import check_pictures, explaining
 from helpers.hooks import find_layer
 from helpers.models import Classifier
 from helpers.plotting.images import lay_over, look_of
 from helpers.report.five_checks import Findings, Row, five_checks
 from helpers.report.inputs import inspect_input
 from helpers.report.layers import Layer, propose_layers
-from helpers.report.loading import in_words, logits_of
+from helpers.report.loading import heard, in_words, logits_of
 
 ENOUGH = 4  # pictures, for a mosaic
 FINE = {"integrated gradients", "gradient x input"}  # maps of single pixels, which are hardly seen on a small screen
@@ -115,7 +113,7 @@ def write_report(
     if not len(pictures):
         raise ValueError("There is no picture to report on: give at least one.")
     model, x = classifier.model, _input(classifier, pictures)
-    with _heard(model) as warned:
+    with heard(model) as warned:
         logits = logits_of(model, x, classifier.name)
         if logits.shape[1] != len(classifier.categories):
             raise ValueError(
@@ -123,11 +121,14 @@ def write_report(
                 "classifier one name for each logit."
             )
         remarks = [*classifier.remarks, *left_out, *inspect_input(x, model, **_recipe(classifier))]
+        for line in remarks:
+            say(line)
         layer, proposed = _layer(classifier, x, layer, say)
         found = five_checks(model, x, layer=layer, say=say)
-    remarks += [*warned, *_too_alike(found.target)]
-    for line in warned:
-        say(line)
+    for line in (*warned, *_too_alike(found.target)):
+        if line not in remarks:
+            say(line)
+            remarks.append(line)
     names = list(
         titles or (Path(p).name if isinstance(p, str | Path) else f"picture {i + 1}" for i, p in enumerate(pictures))
     )
@@ -193,24 +194,6 @@ def _layer(
         say(str(error))
     own = classifier.layer if classifier.layer in dict(model.named_modules()) else ""
     return own or (proposed[0].name if proposed else None), proposed
-
-
-@contextmanager
-def _heard(model: nn.Module) -> Iterator[list[str]]:
-    """Inside the block the warnings on a model are kept, for the page, and the list is filled at its end.
-
-    Each is given once for a model; here they are given again, as a second report needs them as well.
-    """
-    _WARNED.pop(model, None)
-    said: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield said
-    for one in caught:
-        if str(one.message).startswith(f"{type(model).__name__} "):
-            said += [str(one.message)] * (str(one.message) not in said)
-        else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _too_alike(target: Tensor) -> list[str]:
