@@ -602,10 +602,7 @@ def test_the_page_holds_everything_and_says_what_was_found(folder, capsys):
 
 
 def findings(maps, holds):
-    rows = [
-        Row(check, "occlusion", None if check == "completeness" else 1.0, None, held, "Words.")
-        for check, held in zip(CHECKS, holds, strict=True)
-    ]
+    rows = [Row(check, "occlusion", 1.0, None, held, "Words.") for check, held in zip(CHECKS, holds, strict=True)]
     return Findings(torch.zeros(len(maps), dtype=torch.int64), {"occlusion": maps}, rows, {"occlusion": "Read it."})
 
 
@@ -615,6 +612,7 @@ def findings(maps, holds):
         ((None, True, True, True, True), "yes"),
         ((None, True, True, True, None), "open"),
         ((None, None, True, False, None), "no"),
+        ((False, True, True, True, True), "open"),  # its verdict says to read the order of the values, not their size
     ],
 )
 def test_the_edge_of_a_verdict_has_the_colour_of_its_checks(holds, kind):

@@ -20,7 +20,7 @@ from helpers.attribution._common import check_pictures, explaining
 from helpers.hooks import find_layer
 from helpers.models import Classifier
 from helpers.plotting.images import lay_over, look_of
-from helpers.report.five_checks import Findings, Row, five_checks
+from helpers.report.five_checks import FAILED, Findings, Row, five_checks
 from helpers.report.inputs import inspect_input
 from helpers.report.layers import Layer, propose_layers
 from helpers.report.loading import heard, in_words, logits_of
@@ -28,7 +28,7 @@ from helpers.report.loading import heard, in_words, logits_of
 ENOUGH = 4  # pictures, for a mosaic
 FINE = {"integrated gradients", "gradient x input"}  # maps of single pixels, which are hardly seen on a small screen
 SUMMED = 4  # times as many pixels of such a map are summed for the eye
-BRIGHT = 0.995  # of a map's values lie within its colours
+BRIGHT = 0.98  # of a map's values lie within its colours
 FRAME = 8  # the frame is this part of the picture's sides wide
 CHECKS = {
     "completeness": "Do the values add up to what they must?",
@@ -288,10 +288,12 @@ def _trained_on(text: str) -> str:
 
 def _verdict(found: Findings, method: str) -> str:
     """Return what may be concluded about a method, with an edge in the colour of its checks."""
-    held = [row.holds for row in found.rows if row.method == method and not _does_not_apply(row)]
-    kind, word = ("no", "A check failed") if False in held else ("open", "Not decided")
+    own = [row for row in found.rows if row.method == method]
+    held = [row.holds for row in own if row.check in FAILED]
+    kind, word = ("no", "A check failed") if False in held else ("open", "Not all is decided")
     if all(held):
-        kind, word = "yes", "All checks passed"
+        sums = all(row.holds is not False for row in own)
+        kind, word = ("yes", "The checks passed") if sums else ("open", "The checks passed but for completeness")
     return f'<p class="verdict {kind}"><b class="{kind}">{word}.</b>{html.escape(found.verdicts[method])}</p>'
 
 
@@ -356,7 +358,7 @@ def _pictures(classifier: Classifier, x: Tensor, found: Findings, titles: list[s
     one = ", the sigmoid of its one logit" if len(classifier.categories) == 1 else ""
     lines = [
         "<h2>The pictures</h2>",
-        "<p><small>Red speaks for the class, blue against it. Each map has its own scale, into which all but 0.5 % of "
+        "<p><small>Red speaks for the class, blue against it. Each map has its own scale, into which all but 2 % of "
         "its values fit; the lowest and the highest value stand below it.</small></p>",
     ]
     for i, title in enumerate(titles):
