@@ -25,6 +25,7 @@ from helpers.report.inputs import inspect_input
 from helpers.report.layers import Layer, propose_layers
 from helpers.report.loading import heard, in_words, logits_of
 
+NO_LAYER = "No layer of this network can be looked at, so gradient x input takes the place of Grad-CAM."
 ENOUGH = 4  # pictures, for a mosaic
 FINE = {"integrated gradients", "gradient x input"}  # maps of single pixels, which are hardly seen on a small screen
 SUMMED = 4  # times as many pixels of such a map are summed for the eye
@@ -190,8 +191,8 @@ def _layer(
     proposed = []
     try:
         proposed = propose_layers(model, x)
-    except ValueError as error:
-        say(str(error))
+    except ValueError:
+        say(NO_LAYER)
     own = classifier.layer if classifier.layer in dict(model.named_modules()) else ""
     return own or (proposed[0].name if proposed else None), proposed
 
@@ -245,7 +246,12 @@ def _page(
         *(_verdict(found, method) for method in methods),
     ]
     if remarks:
-        parts += ["<h2>Remarks on the input</h2>", "<ul>", *(f"<li>{say(line)}</li>" for line in remarks), "</ul>"]
+        parts += [
+            "<h2>Remarks on the network and its input</h2>",
+            "<ul>",
+            *(f"<li>{say(line)}</li>" for line in remarks),
+            "</ul>",
+        ]
     parts += ["<h2>The five checks</h2>", '<div class="checks">']
     for check, question in CHECKS.items():
         parts.append(f"<section><h3>{check.capitalize()}</h3><p><small>{question}</small></p>")
@@ -311,7 +317,7 @@ def _row(row: Row) -> str:
 def _layer_words(layer: str | None, proposed: list[Layer]) -> str:
     """Return which layer was used, and which others there are."""
     if not layer:
-        return "No layer of this network can be looked at, so gradient x input takes the place of Grad-CAM."
+        return NO_LAYER
     text = f"Grad-CAM reads <code>{html.escape(layer)}</code>. "
     others = [f"<code>{html.escape(one.name)}</code>: {html.escape(one.reason)}" for one in proposed]
     return text + ("Candidates: <br>" + "<br>".join(others) if others else "")
@@ -365,7 +371,7 @@ def _pictures(classifier: Classifier, x: Tensor, found: Findings, titles: list[s
         picture = seen[i].permute(1, 2, 0).double().numpy()
         category, share = shares[i][0]
         asked = classifier.categories[int(found.target[i])]
-        asked = f"class {asked}" if asked.isdigit() else asked
+        category, asked = (f"class {name}" if name.isdigit() else name for name in (category, asked))
         lines.append(f"<h3>{html.escape(title)}: {html.escape(category)}, {share:.0%}{one}</h3>")
         lines.append(f'<div class="maps">{_figure(picture, "the picture", f"{title}, as the network is given it")}')
         for method, maps in found.maps.items():
