@@ -481,8 +481,9 @@ def test_one_logit_has_the_share_of_a_sigmoid(kinds, function):
 
 def test_warnings_on_the_network_stand_on_each_page(kinds):
     found = load_any(f"{kinds}/kinds.py:softmax", side=32)
-    for _ in range(2):
-        said = []
+    assert found.remarks[-1].startswith("Net gives probabilities")
+    for remarks in found.remarks, (), ():  # as loaded, and as a classifier made by hand, twice
+        said, found.remarks = [], remarks
         page = write_report(found, [kinds / "0.png", kinds / "1.png"], kinds / "page.html", say=said.append)
         assert "<li>Net gives probabilities, not logits" in page.read_text(encoding="utf-8")
         assert sum("gives probabilities" in line for line in said) == 1
