@@ -12,7 +12,16 @@ from torch import nn
 from helpers import data, evaluation
 from helpers.data import shapes
 from helpers.models import Classifier, load_classifier
-from helpers.report import find_pictures, five_checks, inspect_input, load_any, propose_layers, write_report
+from helpers.report import (
+    Findings,
+    Row,
+    find_pictures,
+    five_checks,
+    inspect_input,
+    load_any,
+    propose_layers,
+    write_report,
+)
 from helpers.report.__main__ import main
 from helpers.report.five_checks import (
     _class_sensitivity,
@@ -24,8 +33,11 @@ from helpers.report.five_checks import (
     mosaics_of,
 )
 from helpers.report.loading import Refused
+from helpers.report.page import CHECKS, _for_the_eye, _places, _trained_on, _verdict, frame_share
 from nets import slim
 from test_contract import assert_same, state
+
+NET = "shapes_resnet"
 
 # --- layers ---
 
@@ -372,11 +384,198 @@ def test_pictures_are_found(folder):
     (folder / "notes.txt").write_text("no picture", encoding="utf-8")
     (folder / "broken.jpg").write_bytes(b"no picture")
     files, left_out = find_pictures([str(folder)], most=3)
-    assert [file.name for file in files] == ["0.png", "1.png", "3.png"] and len(left_out) == 2
-    assert "broken.jpg" in left_out[0] and "2 of 5" in left_out[1]
+    assert [file.name for file in files] == ["0.png", "1.png", "3.png"] and len(left_out) == 3
+    assert "2 files" in left_out[0] and "(.py, .txt)" in left_out[0]
+    assert "broken.jpg" in left_out[1] and "2 of 5" in left_out[2]
     for paths, words in ([str(folder / "nowhere")], "check the path"), ([str(folder / "notes.txt")], "no picture in"):
         with pytest.raises(Refused, match=words):
             find_pictures(paths)
+    with pytest.raises(Refused, match="--most 0 leaves no picture"):
+        find_pictures([str(folder)], most=0)
+
+
+KINDS = """
+from types import SimpleNamespace
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, classes=3, wrap=lambda logits: logits):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.last, self.wrap = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, classes), wrap
+
+    def forward(self, x):
+        return self.wrap(self.last(self.body(x).relu().mean((2, 3))))
+
+def plain(): return Net()
+def in_tuple(): return Net(wrap=lambda logits: (logits, "more"))
+def in_dict(): return Net(wrap=lambda logits: {"logits": logits})
+def in_object(): return Net(wrap=lambda logits: SimpleNamespace(logits=logits))
+def one_logit(): return Net(1)
+def flat(): return Net(1, lambda logits: logits[:, 0])
+def half(): return Net().half()
+def bfloat16(): return Net().bfloat16()
+def double(): return Net().double()
+def softmax(): return Net(wrap=lambda logits: logits.softmax(1))
+def own_key(): return Net(wrap=lambda logits: {"scores": logits})
+def segmentation(): return nn.Conv2d(3, 5, 3)
+def in_out(): return Net(wrap=lambda logits: {"out": logits[:, :, None, None].expand(-1, -1, 8, 8)})
+def labels(): return Net(wrap=lambda logits: logits.argmax(1))
+def words(): return Net(wrap=lambda logits: "cat")
+def one_row(): return Net(wrap=lambda logits: logits[:1])
+def stops(): return Net(wrap=lambda logits: {}["logits"])
+def half_inside(): return Net(wrap=lambda logits: nn.Linear(3, 3).half()(logits))
+class Views(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(3 * 32 * 32, 4)
+    def forward(self, x):
+        return self.last(x.view(1, -1))
+def views(): return Views()
+"""
+
+
+@pytest.fixture
+def kinds(folder):
+    (folder / "kinds.py").write_text(KINDS, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("function", ["in_tuple", "in_dict", "in_object"])
+def test_logits_are_read_wherever_they_stand(kinds, function):
+    found, plain = (load_any(f"{kinds}/kinds.py:{one}", side=32) for one in (function, "plain"))
+    x = found.preprocess([kinds / "0.png", kinds / "1.png"])
+    assert found.top(x, 3) == plain.top(x, 3) and len(found.categories) == 3
+    page = write_report(found, [kinds / "0.png", kinds / "1.png"], kinds / "report.html")
+    assert page.read_text(encoding="utf-8").count("<img") == 8
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("own_key", r"dict with 'scores', where 'logits' is looked for.*output\[.scores.\]"),
+        ("segmentation", r"has places, as a segmentation.*output\.mean\(\(2, 3\)\)"),
+        ("in_out", r'for example output\["out"\]\.mean'),
+        ("labels", "int64, which are no logits"),
+        ("words", "a str, and no logits"),
+        ("one_row", "takes one picture at a time.*gives 1 row for 2 pictures"),
+        ("views", r"takes one picture at a time.*x\.flatten\(1\)"),
+        ("stops", "stopped with KeyError"),
+        ("half_inside", r"two precisions.*\.float\(\)"),
+    ],
+)
+def test_what_is_no_row_of_logits_is_refused_with_its_own_cure(kinds, function, words):
+    with pytest.raises(Refused, match=words) as caught:
+        load_any(f"{kinds}/kinds.py:{function}", side=32)
+    assert "--side" not in str(caught.value).split("With two pictures")[0]  # that is the cure of another error
+
+
+@pytest.mark.parametrize("function", ["half", "bfloat16", "double"])
+def test_other_precisions_are_turned_into_float32_and_the_page_says_so(kinds, function):
+    found = load_any(f"{kinds}/kinds.py:{function}", side=32)
+    assert {p.dtype for p in found.model.parameters()} == {torch.float32}
+    assert "turned them into float32" in found.remarks[0]
+    right = load_any(f"{kinds}/kinds.py:plain", side=32)
+    x = found.preprocess([kinds / "0.png"])
+    assert torch.allclose(found.model(x), right.model(x), atol=0.05)
+    assert found.remarks[0] in write_report(found, [kinds / "0.png"], kinds / "page.html").read_text(encoding="utf-8")
+    found.model.half()
+    with pytest.raises(Refused, match=r"are float16, and its pictures float32: write \.float\(\)"):
+        write_report(found, [kinds / "0.png"], kinds / "page.html")
+
+
+@pytest.mark.parametrize("function", ["one_logit", "flat"])
+def test_one_logit_has_the_share_of_a_sigmoid(kinds, function):
+    found = load_any(f"{kinds}/kinds.py:{function}", side=32, classes=["cat"])
+    x = found.preprocess([kinds / "0.png", kinds / "1.png"])
+    ((name, share),) = found.top(x)[1]
+    assert name == "cat" and abs(share - found.model(x).sigmoid().flatten()[1].item()) < 1e-6
+    text = write_report(found, [kinds / "0.png", kinds / "1.png"], kinds / "page.html").read_text(encoding="utf-8")
+    assert "; one logit; " in text and "1 classes" not in text and f"cat, {share:.0%}, the sigmoid of its" in text
+    with pytest.raises(Refused, match="has one logit, and --classes 2 names"):
+        load_any(f"{kinds}/kinds.py:{function}", side=32, classes=["cat", "dog"])
+
+
+def test_warnings_on_the_network_stand_on_each_page(kinds):
+    found = load_any(f"{kinds}/kinds.py:softmax", side=32)
+    assert found.remarks[-1].startswith("Net gives probabilities")
+    for remarks in found.remarks, (), ():  # as loaded, and as a classifier made by hand, twice
+        said, found.remarks = [], remarks
+        page = write_report(found, [kinds / "0.png", kinds / "1.png"], kinds / "page.html", say=said.append)
+        assert "<li>Net gives probabilities, not logits" in page.read_text(encoding="utf-8")
+        assert sum("gives probabilities" in line for line in said) == 1
+
+
+def test_what_was_assumed_is_said_and_what_was_given_is_not(kinds):
+    model = f"{kinds}/kinds.py:plain"
+    (remark,) = load_any(model).remarks
+    assert remark.startswith("Assumed: mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225, side 224.")
+    found = load_any(model, side=32, std=[0.25])
+    assert found.remarks[0].startswith("Assumed: mean 0.485, 0.456, 0.406.")
+    assert (found.mean, found.std, found.side) == ((0.485, 0.456, 0.406), (0.25,), 32)
+    assert load_any(model, side=32, mean=[0.5], std=[0.25]).remarks == ()
+
+
+def test_the_input_is_compared_with_the_numbers_of_the_classifier(kinds):
+    found = load_any(f"{kinds}/kinds.py:plain", side=32, mean=[0.5], std=[0.25])
+    right = found.preprocess
+    pictures = [kinds / "0.png", kinds / "1.png"]
+    for preprocess, beyond in (right, False), (lambda many: 4 * right(many), True):
+        found.preprocess = preprocess
+        text = write_report(found, pictures, kinds / "page.html").read_text(encoding="utf-8")
+        assert "with mean 0.5 and std 0.25." in text
+        assert ("beyond black" in text) == beyond and "trained on 64 x 64" not in text
+    found.side = 64
+    found.preprocess = right
+    page = write_report(found, pictures, kinds / "page.html")
+    assert "trained on 64 x 64" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["shapes_resnet", "efficientnet_lite0"])
+def test_the_numbers_of_the_courses_networks_are_those_of_their_preprocess(name):
+    found = load_classifier(name)
+    black, white = (bound.flatten() for bound in found.bounds)
+    mean, std = torch.tensor(found.mean), torch.tensor(found.std)
+    assert torch.allclose(black, -mean / std, atol=1e-5) and torch.allclose(white, (1 - mean) / std, atol=1e-5)
+
+
+def test_options_that_would_not_be_used_are_refused(kinds):
+    with pytest.raises(Refused, match="brings its own preprocess and classes: leave out --side, --mean, --classes"):
+        load_any("shapes_resnet", side=64, mean=[0.0], classes=["a"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"std": [0.0]}, "--std 0 is not above 0"),
+        ({"std": [0.2, 0.2]}, "3 channels"),
+        ({"mean": [123.7, 116.3, 103.5]}, "divide both by 255"),
+        ({"side": 0}, "--side 0 is no size"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(kinds, options, words):
+    with pytest.raises(Refused, match=words):
+        load_any(f"{kinds}/kinds.py:plain", **({"side": 32} | options))
+    with pytest.raises(ValueError, match="numbers above 0"):
+        inspect_input(torch.rand(1, 3, 8, 8), mean=0.5, std=0)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_traced_networks_of_torchvision_and_of_the_course_are_taken(tmp_path, capfd):
+    torch.manual_seed(0)
+    for name, net in ("resnet", torchvision.models.resnet18(weights=None)), ("course", load_classifier(NET).model):
+        x = torch.rand(2, 3, 64, 64)
+        torch.jit.save(torch.jit.trace(net.eval(), x), str(tmp_path / f"{name}.pt"))
+        assert torch.allclose(load_any(f"{tmp_path}/{name}.pt", side=64).model(x), net(x), atol=1e-5)
+    grey = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).eval()
+    torch.jit.save(torch.jit.trace(grey, torch.rand(2, 1, 8, 8)), str(tmp_path / "grey.pt"))
+    assert load_any(f"{tmp_path}/grey.pt", side=8).mean == (0.0,)
+    capfd.readouterr()
+    (tmp_path / "broken.pt2").write_bytes((tmp_path / "grey.pt").read_bytes()[:-200])
+    with pytest.raises(Refused, match="cannot be read as a file of torch.export"):
+        load_any(f"{tmp_path}/broken.pt2")
+    assert capfd.readouterr().err == ""
 
 
 # --- the page ---
@@ -404,6 +603,10 @@ def test_the_page_holds_everything_and_says_what_was_found(folder, capsys):
     page = out.read_text(encoding="utf-8")
     assert "http" not in page and "<script" not in page and "<link" not in page and "<b>cat" not in page
     assert set(re.findall(r'src="(\w+):', page)) == {"data"} and page.count("<img") == 16
+    assert "class-blind mean of the feature maps" in page and "; 3 classes; trained on unknown pictures." in page
+    assert "2 files in" in page and "<li>Assumed: mean 0.485" in page
+    assert len(re.findall(r"Grad-CAM for [^:]*: \u2212?[\d.e-]+ to", page)) == 4
+    assert len(re.findall('<p class="verdict (yes|no|open)"><b class="\\1">', page)) == 3
     for words in (
         "prefers-color-scheme: dark",
         'name="viewport"',
@@ -415,6 +618,78 @@ def test_the_page_holds_everything_and_says_what_was_found(folder, capsys):
     for check in ("Completeness", "Class sensitivity", "Randomisation", "Deletion", "Mosaics"):
         assert f"<h3>{check}</h3>" in page
     assert [path.name for path in folder.iterdir() if path.suffix == ".part"] == []
+
+
+def findings(maps, holds):
+    rows = [Row(check, "occlusion", 1.0, None, held, "Words.") for check, held in zip(CHECKS, holds, strict=True)]
+    return Findings(torch.zeros(len(maps), dtype=torch.int64), {"occlusion": maps}, rows, {"occlusion": "Read it."})
+
+
+@pytest.mark.parametrize(
+    ("holds", "kind"),
+    [
+        ((None, True, True, True, True), "yes"),
+        ((None, True, True, True, None), "open"),
+        ((None, None, True, False, None), "no"),
+        ((False, True, True, True, True), "open"),  # its verdict says to read the order of the values, not their size
+    ],
+)
+def test_the_edge_of_a_verdict_has_the_colour_of_its_checks(holds, kind):
+    text = _verdict(findings(torch.rand(2, 8, 8), holds), "occlusion")
+    assert f'class="verdict {kind}"' in text and ": passed</b>" not in text and ": failed</b>" not in text
+
+
+def test_maps_without_positive_values_have_no_positive_evidence():
+    x = torch.rand(2, 3, 16, 16)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    text = "".join(_places(net, x, findings(-torch.rand(2, 16, 16), [None] * 5), "1"))
+    assert "no positive evidence" in text and "nan" not in text
+    blind = frame_share(evaluation.mean_of_maps(net, x, layer="1"))[0]
+    assert f"feature maps</th><td>{blind:.0%} of the positive evidence" in text
+
+
+def test_maps_of_pixels_are_summed_for_the_eye():
+    values = torch.rand(65, 66)
+    seen, words = _for_the_eye(values, "integrated gradients")
+    assert seen.shape == values.shape and "4 x 4" in words
+    assert torch.allclose(seen[4, 8], values[4:8, 8:12].sum()) and torch.allclose(seen[64, 65], values[64:, 64:].sum())
+    for other in (values, "Grad-CAM"), (values[:28, :28], "integrated gradients"):  # no dust; too few pixels
+        assert torch.equal(_for_the_eye(*other)[0], other[0])
+
+
+def test_too_few_pictures_and_too_few_answers_are_said_once(kinds):
+    found = load_any(f"{kinds}/kinds.py:plain", side=32)
+    text = write_report(found, [kinds / "0.png"], kinds / "page.html").read_text(encoding="utf-8")
+    assert text.count("Give two or more pictures") == 1 and "1 picture of 32 x 32 pixels" in text
+    text = write_report(found, [kinds / "0.png"] * 3, kinds / "page.html").read_text(encoding="utf-8")
+    assert text.count("All 3 pictures have the same answer") == 1
+
+
+def test_the_recipes_of_the_courses_weights_are_put_in_words():
+    assert _trained_on("ImageNet") == "trained on ImageNet"
+    text = _trained_on(load_classifier("shapes_resnet").trained_on)
+    assert "7,000 of one shape, 1,000 of one shape away from the centre, and 2,000 of two shapes" in text
+    text = _trained_on(load_classifier("shapes_watermark").trained_on)
+    assert text.endswith("with a watermark that tells the class, beginning with the weights of shapes_resnet")
+
+
+def test_a_preprocess_that_gives_something_else_is_refused(kinds):
+    found = load_any(f"{kinds}/kinds.py:plain", side=32)
+    right = found.preprocess
+    for wrong, words in (lambda many: right(many).numpy(), "a ndarray"), (lambda many: right(many[:1]), "input of 1"):
+        found.preprocess = wrong
+        with pytest.raises((TypeError, ValueError), match=words):
+            write_report(found, [kinds / "0.png", kinds / "1.png"], kinds / "page.html")
+    found.preprocess, found.categories = right, ["a", "b"]
+    with pytest.raises(ValueError, match="3 logits and 2 categories"):
+        write_report(found, [kinds / "0.png"], kinds / "page.html")
+
+
+@pytest.mark.parametrize("layer", ["layer9", "fc"])
+def test_a_layer_is_looked_at_before_anything_is_computed(folder, monkeypatch, layer):
+    monkeypatch.setattr("helpers.report.page.five_checks", lambda *a, **k: pytest.fail("the checks have begun"))
+    with pytest.raises(ValueError, match="layer"):
+        write_report(load_classifier(NET), [folder / "0.png"], folder / "page.html", layer=layer)
 
 
 def test_half_a_page_is_never_left(folder, monkeypatch):
@@ -434,9 +709,22 @@ def test_half_a_page_is_never_left(folder, monkeypatch):
         (["shapes_resnet", "nowhere"], "check the path"),
         (["shapes_resnet", "0.png", "--layer", "layer9"], "has no layer"),
         (["shapes_resnet", "0.png", "--to", "nowhere/page.html"], "There is no folder"),
+        (["shapes_resnet", "0.png", "--side", "64"], "leave out --side"),
+        (["shapes_resnet", "0.png", "--most", "0"], "--most 0 leaves no picture"),
+        (["mine.py:build", "0.png", "--classes", "nowhere.txt"], "nowhere.txt, cannot be read: check the path"),
+        (["mine.py:build", "0.png", "--classes", "0.png"], "no text file"),
+        (["mine.py:build", "0.png", "--std", "0"], "--std 0"),
     ],
 )
 def test_the_command_line_says_one_sentence(folder, monkeypatch, arguments, words):
     monkeypatch.chdir(folder)
     with pytest.raises(SystemExit, match=words):
         main(arguments)
+
+
+@pytest.mark.parametrize(("to", "words"), [(".", "is a folder"), ("nowhere/page.html", "There is no folder")])
+def test_where_the_page_goes_is_looked_at_before_the_network_is_loaded(folder, monkeypatch, to, words):
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("helpers.report.__main__.load_any", lambda *a, **k: pytest.fail("the network is loaded"))
+    with pytest.raises(SystemExit, match=words):
+        main(["shapes_resnet", "0.png", "--to", to])

@@ -62,6 +62,12 @@ def test_the_report_is_readable(report, tmp_path, width, scheme):
         )
         assert len(sizes) == 16 and all(real > 100 and shown > 120 and words > 10 for real, shown, words in sizes)
         assert page.evaluate(CONTRAST) >= 4.5
+        edges = page.eval_on_selector_all(
+            ".verdict",
+            "all => all.map(one => [one, one.firstChild].map((e, i) => getComputedStyle(e)[i ? 'color' : "
+            "'borderLeftColor']))",
+        )
+        assert all(edge == words for edge, words in edges)  # green, red or yellow as what was found
         assert page.locator(".verdict").count() == 3 and page.locator(".checks section").count() == 5
         shots = Path(os.environ.get("REPORT_SHOTS", tmp_path))
         shots.mkdir(exist_ok=True, parents=True)

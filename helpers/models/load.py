@@ -64,6 +64,11 @@ class Classifier:
         world: ``"course"`` or ``"public"``.
         name: of the network that was really loaded.
         trained_on: what its weights were made from, in a few words.
+        mean: what ``preprocess`` subtracts from pixels from 0 to 1, one number or one for each channel; None where it
+            is not known.
+        std: what it divides by; None where it is not known.
+        side: the height and width for which the network was trained; None where they are not known.
+        remarks: sentences on what was assumed or changed when the network was loaded.
 
     >>> import numpy as np
     >>> from helpers.models import load_classifier
@@ -84,6 +89,10 @@ class Classifier:
     world: str
     name: str
     trained_on: str
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    side: int | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
@@ -111,16 +120,23 @@ class Classifier:
     def top(self, x: Tensor, count: int = 3) -> list[list[tuple[str, float]]]:
         """Return the classes with the highest probabilities, for each picture.
 
+        The logits may come as they are, first in a tuple or list, under "logits" or "out" of a dict, or as ``.logits``
+        of an object.
+
         Args:
             x: the model's input, float [N, C, H, W].
             count: how many classes.
 
         Returns:
             For each of the N pictures ``count`` pairs of a class's name and its probability, the highest first. The
-            probabilities are the softmax of the logits.
+            probabilities are the softmax of the logits, or the sigmoid of a single logit.
+
+        Raises:
+            ValueError: the network gives something else than one row of logits for each picture.
         """
         with torch.no_grad():
-            probabilities = self.model(x).softmax(1)
+            logits = _logits(self.model(x), len(x))
+        probabilities = logits.softmax(1) if logits.shape[1] > 1 else logits.sigmoid()
         values, numbers = probabilities.topk(min(count, len(self.categories)))
         return [
             [(self.categories[n], v) for n, v in zip(row.tolist(), shares.tolist(), strict=True)]
@@ -233,6 +249,25 @@ def load_scenes(name: str = SCENES_NET) -> ShapesScenes:
     return _frozen(model)
 
 
+def _logits(output: object, count: int) -> Tensor:
+    """Return the logits [count, classes], at least in float32, out of what a model gives."""
+    if isinstance(output, dict):
+        found = output.get("logits", output.get("out"))
+    elif isinstance(output, tuple | list) and not hasattr(output, "logits"):
+        found = output[0] if output else None
+    else:
+        found = getattr(output, "logits", output)
+    if isinstance(found, Tensor) and found.is_floating_point() and found.shape == (count,):
+        found = found[:, None]
+    if not isinstance(found, Tensor) or not found.is_floating_point() or found.dim() != 2 or len(found) != count:
+        shape = f"a tensor {list(found.shape)}" if isinstance(found, Tensor) else f"a {type(output).__name__}"
+        raise ValueError(
+            f"The network gives {shape}, not one row of logits for each picture: wrap it in a module whose forward "
+            "returns [N, classes]."
+        )
+    return found.float() if found.dtype in (torch.float16, torch.bfloat16) else found
+
+
 def _give_weights(model: nn.Module, name: str) -> str:
     """Put the course's weights of that name into a model; return what they were trained on."""
     file = course.weights(name)
@@ -254,9 +289,11 @@ def _course(name: str) -> Classifier:
     trained_on = _give_weights(model, name)
     if kind in (MnistCNN, MnistDNN):
         categories, preprocess = [str(i) for i in range(10)], _each(_digit)
+        recipe = (0.0,), (1.0,), 28
     else:
         categories, preprocess = list(CATEGORIES), _each(lambda picture: _drawing(picture, name))
-    return Classifier(_frozen(model), categories, preprocess, layer, "course", name, trained_on)
+        recipe = (0.5,), (0.25,), SIDE
+    return Classifier(_frozen(model), categories, preprocess, layer, "course", name, trained_on, *recipe)
 
 
 def _real() -> Classifier:
@@ -264,7 +301,8 @@ def _real() -> Classifier:
     load_imagenet_weights(model)
     categories = (course.DATASETS / "imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     preprocess = _each(lambda picture: as_input(cut_out(Image.fromarray(read_picture(picture)))))
-    return Classifier(_frozen(model), categories, preprocess, "features", "course", REAL_NET, "ImageNet")
+    recipe = (127 / 255,), (128 / 255,), 224
+    return Classifier(_frozen(model), categories, preprocess, "features", "course", REAL_NET, "ImageNet", *recipe)
 
 
 def _public(name: str) -> Classifier:
@@ -272,7 +310,14 @@ def _public(name: str) -> Classifier:
     transform = weights.transforms()
     preprocess = _each(lambda picture: transform(Image.fromarray(read_picture(picture))))
     layer = _last_stage(name, _frozen(model), preprocess)
-    return Classifier(model, list(weights.meta["categories"]), preprocess, layer, "public", name, "ImageNet")
+    names, recipe = list(weights.meta["categories"]), _recipe(transform)
+    return Classifier(model, names, preprocess, layer, "public", name, "ImageNet", *recipe)
+
+
+def _recipe(transform: object) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None, int | None]:
+    """Return mean, std and side of one of torchvision's transforms, each None where it does not state them."""
+    mean, std, size = (getattr(transform, name, None) for name in ("mean", "std", "crop_size"))
+    return tuple(mean) if mean else None, tuple(std) if std else None, size[0] if size else None
 
 
 def _frozen(model: nn.Module) -> nn.Module:

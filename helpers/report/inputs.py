@@ -44,7 +44,7 @@ def inspect_input(
         Sentences, each with a cure. Where the kind or the shape is wrong, the values are not looked at.
 
     Raises:
-        ValueError: one of ``mean`` and ``std`` is missing.
+        ValueError: one of ``mean`` and ``std`` is missing, or does not fit the channels, or ``std`` is not above 0.
 
     >>> import torch
     >>> from helpers.report import inspect_input
@@ -56,6 +56,8 @@ def inspect_input(
     """
     if (mean is None) != (std is None):
         raise ValueError("Give both mean and std, as the network's recipe has them for pixels from 0 to 1, or neither.")
+    if std is not None and not (torch.as_tensor(std) > 0).all():
+        raise ValueError(f"std is {std}, and a picture is divided by it: give numbers above 0.")
     if not isinstance(x, Tensor):
         return [f"This is a {type(x).__name__}: turn it into a float tensor [N, C, H, W] with the model's preprocess."]
     found = _kind(x, model) + _shape(x, model)

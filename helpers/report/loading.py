@@ -2,19 +2,24 @@
 
 import importlib.util
 import inspect
+import logging
+import re
 import sys
+import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.attribution._common import first_convolution, read
+from helpers.attribution._common import _WARNED, explaining, first_convolution, read, run
 from helpers.data import read_picture
 from helpers.models import Classifier, load_classifier
 
+SIDE = 224
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 WEIGHTS = (
@@ -22,6 +27,9 @@ WEIGHTS = (
     "load_state_dict(torch.load(file, weights_only=True)), and give my_model.py:function"
 )
 TAKEN = "a name such as efficientnet_lite0 or resnet18, my_model.py:function, a TorchScript file, or a .pt2 file"
+
+OF_SHAPES = re.compile(r"shape|size|dimension|channel|multipl|height|width|resolution|expand|divisible", re.IGNORECASE)
+OF_KINDS = re.compile(r"dtype|scalar type|Input type|same type", re.IGNORECASE)
 
 
 class Refused(ValueError):
@@ -31,7 +39,7 @@ class Refused(ValueError):
 def load_any(
     model: str,
     *,
-    side: int = 224,
+    side: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     classes: Sequence[str] | None = None,
@@ -41,14 +49,17 @@ def load_any(
     Taken are the name of a network of the course or of torchvision; ``my_model.py:function``, a function without
     arguments that returns a ``torch.nn.Module`` or a :class:`helpers.models.Classifier`; a TorchScript file; a ``.pt2``
     file of ``torch.export``. The file of ``torch.save(model)`` is refused: to load it runs code that is in the file.
+    Weights of another precision are turned into float32. What was assumed or changed stands in the ``remarks`` of the
+    classifier.
 
     Args:
         model: the name, the function, or the path.
-        side: the height and width that the network takes, unless the classifier brings its own preprocess: of the
-            square that is cut from the middle of a picture, 256/224 times as large.
+        side: the height and width that the network takes, of the square that is cut from the middle of a picture,
+            256/224 times as large; 224 unless given.
         mean: what is subtracted, for pixels from 0 to 1; ImageNet's unless given, 0 for a network of grey pictures.
         std: what it is divided by; ImageNet's unless given, 1 for a network of grey pictures.
-        classes: names of the classes; their numbers unless given.
+        classes: names of the classes; their numbers unless given. A network that comes with its own preprocess and
+            names, as those of the course do, takes none of these four.
 
     Returns:
         A :class:`helpers.models.Classifier`, whose layer is empty where it is not known.
@@ -73,32 +84,112 @@ def load_any(
         found = _read(Path(model).expanduser())
     else:
         found = _named(model)
+    options = {"--side": side, "--mean": mean, "--std": std, "--classes": classes}
     if isinstance(found, Classifier):
+        unused = [option for option, value in options.items() if value is not None]
+        if unused:
+            raise Refused(f"{model} brings its own preprocess and classes: leave out {', '.join(unused)}.")
         return found
-    first = first_convolution(found)
-    channels = first.in_channels if isinstance(first, nn.Conv2d) else 3
+    channels = _channels(found)
     usual = IMAGENET if channels == 3 else ((0.0,), (1.0,))
-    centre, width = (torch.tensor(one, dtype=torch.float32) for one in (mean or usual[0], std or usual[1]))
-    if not {len(centre), len(width)} <= {1, channels}:
-        raise Refused(f"The network takes {channels} channels: give as many numbers, or one, for --mean and --std.")
+    recipe = [tuple(own if one is None else one) for own, one in zip(usual, (mean, std), strict=True)]
+    _check_numbers(*recipe, channels, side)
+    centre, width = (torch.tensor(one, dtype=torch.float32) for one in recipe)
+    assumed = {
+        "mean": mean is None and f"mean {in_words(recipe[0])}",
+        "std": std is None and f"std {in_words(recipe[1])}",
+        "side": side is None and f"side {SIDE}",
+    }
+    side = SIDE if side is None else side
 
     def preprocess(pictures: object) -> Tensor:
         several = pictures if isinstance(pictures, list | tuple) else [pictures]
         return torch.stack([_as_input(picture, side, channels, centre, width) for picture in several])
 
     found = found if isinstance(found, torch.jit.ScriptModule) else found.eval()
-    try:
-        with torch.no_grad():
-            number = _classes(found(torch.zeros(1, channels, side, side)))
-    except Exception as error:  # the user's code may raise any error
-        raise Refused(
-            f"{model} does not take [1, {channels}, {side}, {side}] ({_first_line(error)}): give the side that it "
-            "takes with --side, or return a Classifier with its own preprocess."
-        ) from error
-    names = list(classes or map(str, range(number)))
+    remarks = _turned_to_float32(found)
+    if any(assumed.values()):
+        options = ", ".join(f"--{name}" for name, words in assumed.items() if words)
+        remarks.append(
+            f"Assumed: {', '.join(words for words in assumed.values() if words)}. If the network was trained with "
+            f"other numbers, its answers and its maps here are not the usual ones: give {options}."
+        )
+    with heard(found) as warned:
+        number = _first_logits(found, torch.zeros(2, channels, side, side), model).shape[1]
+    remarks += warned
+    names = list(map(str, range(number)) if classes is None else classes)
     if len(names) != number:
-        raise Refused(f"The network has {number} classes and --classes {len(names)} names: give one name for each.")
-    return Classifier(found, names, preprocess, "", "course", Path(path or model).stem, "unknown pictures")
+        has = "one logit" if number == 1 else f"{number} classes"
+        raise Refused(
+            f"The network has {has}, and --classes {len(names)} names: give one name for each, on a line of its own."
+        )
+    about = "", "course", Path(path or model).stem, "unknown pictures"
+    return Classifier(found, names, preprocess, *about, *recipe, side, tuple(remarks))
+
+
+def logits_of(model: nn.Module, x: Tensor, name: str) -> Tensor:
+    """Return the logits [N, classes] of a network, or say in a sentence why there are none.
+
+    Args:
+        model: the network; left as it was.
+        x: pictures, float [N, C, H, W].
+        name: what the sentence calls the network.
+
+    Raises:
+        Refused: the network does not take the pictures, or gives something else; the sentence names the cure.
+
+    >>> import torch
+    >>> from helpers.report.loading import logits_of
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5))
+    >>> logits_of(net, torch.rand(2, 3, 4, 4), "my net").shape
+    torch.Size([2, 5])
+    """
+    due = _precision(model)
+    if due not in (None, x.dtype):
+        raise Refused(
+            f"The weights of {name} are {_short(due)}, and its pictures {_short(x.dtype)}: write .float() where the "
+            "network is built."
+        )
+    try:
+        with explaining(model), torch.no_grad():
+            output = run(model, x, lambda output: output)
+    except Exception as error:  # the user's code may raise any error
+        raise Refused(_why_it_stopped(error, x, name)) from error
+    try:
+        return read(output, len(x))
+    except ValueError as error:
+        raise Refused(f"{name} {_what_is_given(output, len(x))}") from error
+
+
+@contextmanager
+def heard(model: nn.Module) -> Iterator[list[str]]:
+    """Inside the block the warnings on a model are kept, for the page, and the list is filled at its end.
+
+    Each is given once for a model; here they are given again, as a second report needs them as well.
+
+    >>> import torch
+    >>> from helpers.report.loading import heard, logits_of
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5), torch.nn.Softmax(1))
+    >>> with heard(net) as warned:
+    ...     logits = logits_of(net, torch.rand(2, 3, 4, 4), "my net")
+    >>> warned[0][:42]
+    'Sequential gives probabilities, not logits'
+    """
+    _WARNED.pop(model, None)
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield said
+    for one in caught:
+        if str(one.message).startswith(f"{type(model).__name__} "):
+            said += [str(one.message)] * (str(one.message) not in said)
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def in_words(numbers: Sequence[float]) -> str:
+    """Return numbers with at most three digits behind the point: "0.485, 0.456, 0.406"."""
+    return ", ".join(f"{round(float(number), 3):g}" for number in numbers)
 
 
 def find_pictures(paths: Sequence[str], most: int = 8) -> tuple[list[Path], list[str]]:
@@ -110,18 +201,22 @@ def find_pictures(paths: Sequence[str], most: int = 8) -> tuple[list[Path], list
         most: how many pictures at most.
 
     Raises:
-        Refused: no path exists, or no picture can be read.
+        Refused: a path does not exist, no picture can be read, or none is asked for.
 
     >>> from helpers.course import ROOT
     >>> from helpers.report import find_pictures
     >>> [path.name for path in find_pictures([str(ROOT / "datasets")])[0]]
     ['0.png', '3.png', '8.png']
     """
+    if most < 1:
+        raise Refused(f"--most {most} leaves no picture: give 1 or more, and 4 or more for mosaics.")
     found, left_out = [], []
     for name in paths:
         path = Path(name).expanduser()
         if path.is_dir():
-            found += sorted(one for one in path.iterdir() if one.suffix.lower() in PICTURES)
+            files = sorted(one for one in path.iterdir() if one.is_file() and not one.name.startswith("."))
+            found += [one for one in files if one.suffix.lower() in PICTURES]
+            left_out += _other_files(name, [one for one in files if one.suffix.lower() not in PICTURES])
         elif path.is_file():
             found.append(path)
         else:
@@ -134,7 +229,7 @@ def find_pictures(paths: Sequence[str], most: int = 8) -> tuple[list[Path], list
         except (ValueError, OSError) as error:
             left_out.append(str(error))
     if not readable:
-        why = f" ({left_out[0]})" if left_out else ""
+        why = f" ({left_out[0].rstrip('.')})" if left_out else ""
         raise Refused(f"There is no picture in {', '.join(map(str, paths))}{why}: give JPEG or PNG files.")
     if len(readable) > most:
         left_out.append(
@@ -144,11 +239,22 @@ def find_pictures(paths: Sequence[str], most: int = 8) -> tuple[list[Path], list
     return readable, left_out
 
 
+def _other_files(folder: str, files: list[Path]) -> list[str]:
+    """Return a sentence on the files of a folder whose names are not those of pictures, or nothing."""
+    if not files:
+        return []
+    kinds = ", ".join(sorted({one.suffix.lower() or "without an ending" for one in files}))
+    number = "1 file" if len(files) == 1 else f"{len(files)} files"
+    return [f"{number} in {folder} ({kinds}) skipped: no name of a picture, such as .jpg or .png."]
+
+
 def _named(name: str) -> Classifier:
     try:
         found = load_classifier(name)
     except ValueError as error:
         raise Refused(f"{error} Taken are {TAKEN}.") from error
+    except RuntimeError as error:  # a file of the course is missing or damaged
+        raise Refused(str(error)) from error
     if found.name != name:
         raise Refused(
             f"The weights of {name} are not here: fetch them with COURSE_WORLD=public, or build the network in a file "
@@ -192,15 +298,18 @@ def _read(path: Path) -> nn.Module:
     if suffix in (".onnx", ".h5", ".keras", ".tflite", ".pb", ".mlmodel"):
         raise Refused(f"{path.name} is not a network of PyTorch: give {TAKEN}.")
     inside = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-    if suffix == ".pt2" or any("serialized_exported_program" in name or "/models/" in name for name in inside):
-        return _exported(path)
-    if any(name.rpartition("/")[2] == "constants.pkl" for name in inside):
+    # TorchScript first: the code of torchvision's networks lies in code/__torch__/torchvision/models/
+    if "constants.pkl" in {name.rpartition("/")[2] for name in inside} and any("code/__torch__" in n for n in inside):
         try:
-            return torch.jit.load(str(path), map_location="cpu").eval()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # on its own age
+                return torch.jit.load(str(path), map_location="cpu").eval()
         except Exception as error:
             raise Refused(
                 f"{path.name} cannot be read as a TorchScript file: save it again with torch.jit.save."
             ) from error
+    if suffix == ".pt2" or any(re.search(r"serialized_exported_program|/models/[^/]+\.json$", one) for one in inside):
+        return _exported(path)
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -217,8 +326,9 @@ def _read(path: Path) -> nn.Module:
 def _exported(path: Path) -> nn.Module:
     """Return the network in a file of torch.export, with the modules that it had."""
     try:
-        program = torch.export.load(path)
-        model = torch.export.unflatten(program)
+        with _without_log():
+            program = torch.export.load(path)
+            model = torch.export.unflatten(program)
     except Exception as error:
         raise Refused(
             f"{path.name} cannot be read as a file of torch.export: save it again with torch.export.save."
@@ -234,8 +344,121 @@ def _exported(path: Path) -> nn.Module:
     return model
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Inside the block nothing below an error is logged: torch.export logs ten lines before it says no."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _first_logits(model: nn.Module, x: Tensor, name: str) -> Tensor:
+    """Return the logits of two pictures; where one picture is taken and two are not, that is what is said."""
+    try:
+        return logits_of(model, x, name)
+    except Refused as error:
+        try:
+            logits_of(model, x[:1], name)
+        except Refused:
+            raise error from error.__cause__
+        raise Refused(
+            f"{name} takes one picture at a time, and explaining takes many: write x.flatten(1) in place of "
+            "x.view(1, -1), and trace or export the network with an example of two pictures. With two pictures: "
+            f"{error}"
+        ) from error
+
+
+def _why_it_stopped(error: Exception, x: Tensor, name: str) -> str:
+    """Return why a forward pass stopped, and the cure: another side only where it is a matter of shapes."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    line = (lines[-1] if "TorchScript interpreter" in lines[0] else lines[0]).strip().rstrip(".")
+    if OF_KINDS.search(line):
+        return f"{name} mixes numbers of two precisions ({line}): write .float() where the network is built or saved."
+    if OF_SHAPES.search(line):
+        return (
+            f"{name} does not take {list(x.shape)} ({line}): give the side that it takes with --side, or return a "
+            "Classifier with its own preprocess."
+        )
+    return f"{name} stopped with {type(error).__name__}: {line}. Mend its forward and call again."
+
+
+def _what_is_given(output: object, count: int) -> str:
+    """Return what a network gives in place of one row of logits for each picture, and the cure."""
+    wrap = "wrap it in a module whose forward returns [N, classes]"
+    part, word = output, "output"
+    if isinstance(output, dict):
+        known = next((key for key in ("logits", "out") if key in output), None)
+        if known is None:
+            rows = [key for key, value in output.items() if isinstance(value, Tensor) and value.dim() == 2]
+            keys = ", ".join(map(repr, output)) or "no keys"
+            best = f', for example output["{rows[0]}"]' if rows else ""
+            return f"gives a dict with {keys}, where 'logits' is looked for: {wrap}{best}."
+        part, word = output[known], f'output["{known}"]'
+    elif hasattr(output, "logits"):
+        part, word = output.logits, "output.logits"
+    elif isinstance(output, tuple | list) and output:
+        part, word = output[0], "output[0]"
+    if not isinstance(part, Tensor):
+        return f"gives a {type(part).__name__}, and no logits: {wrap}."
+    if not part.is_floating_point():
+        return f"gives numbers of the kind {_short(part.dtype)}, which are no logits: return what comes before argmax."
+    if part.dim() > 2:
+        dims = ", ".join(map(str, range(2, part.dim())))
+        mean = f"{word}.mean(({dims}))" if part.dim() > 3 else f"{word}.mean({dims})"
+        return f"gives {list(part.shape)}, so its output has places, as a segmentation has: {wrap}, for example {mean}."
+    rows = len(part) if part.dim() else 1
+    given, due = (f"{n} {word}{'s' * (n != 1)}" for n, word in ((rows, "row"), (count, "picture")))
+    return f"gives {given} for {due}: let its forward return one row of logits for each picture."
+
+
+def _precision(model: nn.Module) -> torch.dtype | None:
+    """Return in which kind of float the weights are; None without weights."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+
+
+def _turned_to_float32(model: nn.Module) -> list[str]:
+    """Turn the weights into float32; return a sentence if they were of another precision."""
+    before = _precision(model)
+    if before in (None, torch.float32):
+        return []
+    model.float()
+    return [
+        f"The weights are {_short(before)}; the report turned them into float32, so its logits may differ a little "
+        "from those that you know."
+    ]
+
+
+def _channels(model: nn.Module) -> int:
+    """Return how many channels a network takes: of its first convolution, or of the first weights that look so."""
+    first = first_convolution(model)
+    if isinstance(first, nn.Conv2d):
+        return first.in_channels
+    kernels = next((p for p in model.parameters() if p.dim() == 4), None)  # TorchScript and torch.export know no Conv2d
+    return 1 if kernels is not None and kernels.shape[1] == 1 else 3
+
+
+def _check_numbers(mean: tuple[float, ...], std: tuple[float, ...], channels: int, side: int | None) -> None:
+    """Refuse numbers of a recipe that cannot be meant."""
+    if side is not None and side < 1:
+        raise Refused(f"--side {side} is no size: give the height and width that the network takes, such as {SIDE}.")
+    if not {len(mean), len(std)} <= {1, channels}:
+        raise Refused(f"The network takes {channels} channels: give as many numbers, or one, for --mean and --std.")
+    if not all(number > 0 for number in std):
+        raise Refused(
+            f"--std {in_words(std)} is not above 0, and the pixels are divided by it: give numbers such as "
+            f"{in_words(IMAGENET[1])}."
+        )
+    if max(map(abs, mean)) > 1 or max(std) > 1:
+        raise Refused(
+            f"--mean {in_words(mean)} and --std {in_words(std)} are not for pixels from 0 to 1: divide both by 255."
+        )
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _as_input(picture: object, side: int, channels: int, mean: Tensor, std: Tensor) -> Tensor:
@@ -248,8 +471,3 @@ def _as_input(picture: object, side: int, channels: int, mean: Tensor, std: Tens
     image = image[:, :, top : top + shown, left : left + shown]
     image = F.interpolate(image, (side, side), mode="bilinear", antialias=True, align_corners=False)
     return ((image - mean[:, None, None]) / std[:, None, None])[0]
-
-
-def _classes(output: object) -> int:
-    """Return how many classes there are in what a network gives for one picture."""
-    return read(output, 1).shape[1]
