@@ -116,6 +116,15 @@ class Slide:
         letters, high = self.line
         return min(self.most - self.words, int((BODY - self.high - 17) // high) * letters)
 
+    @property
+    def large(self) -> bool:
+        """Return whether its words leave so much room that they can be set larger."""
+        if self.kind not in ("words", "exercise", "predict", "question"):
+            return False
+        text = re.sub("<[^>]*>", "", "\n".join([*self.shown, *self.then]))
+        lines = sum(-(-len(line) // 62) + 0.4 for line in text.splitlines() if line.strip())
+        return max(lines * 53, self.high * 1.45) < BODY - 20
+
     def add(self, text: str) -> None:
         """Show a paragraph, and count its lines."""
         letters, high = self.line
@@ -142,6 +151,7 @@ class Deck:
         self.section = ""
         self.carried: list[str] = []  # notes of a slide that went into the next
         self.pending: list[tuple[str, float]] = []  # short lines that a cell printed, for the words that follow
+        self.left = ""  # of a caption, for the slide that shows its figure again
         self.seen: tuple[str, float] | None = None  # the last figure or table, small, and its height
 
     @property
@@ -179,26 +189,28 @@ class Deck:
             self.seen = (small(picture), picture.size[0] / picture.size[1])
         self.last.notes += self.carried
         self.carried = []
+        self.left = left
         if left and not first:
-            self.reading().prose(left)
-        else:
-            self.last.notes += [left] * bool(left)
+            self.reading()
         self.last.notes += [code] * bool(code)
 
     def lead(self, picture: Picture, needed: int) -> str:
         """Take the few words that lead to a picture from the last slide, which goes, if there is room above it."""
         last = self.last
-        words = " ".join(last.shown)
-        if last.kind != "words" or last.title != self.section or last.closed or len(words) > 200 or "\n" in words:
+        words = " ".join(one for one in last.shown if not one.startswith('<p class="printed">'))
+        if last.kind != "words" or last.title != self.section or last.closed or len(words) > 300 or "\n" in words:
             return ""
         if len(self.slides) < 2 or "$$" in words or "<" in words or re.match(r"[-*\d]+\.? ", words):
             return ""
         taken = 100 * -(-len(words) // 100)
         way = arrange(picture, needed + taken)
         if len(way) > 1 or way[0].role != "wide":
-            return ""
+            if len(words) > 80:
+                return ""
+            self.carried.append(words)
+            words = ""
         self.slides.pop()
-        self.carried += last.notes
+        self.carried += last.notes + [one for one in last.shown if one.startswith("<p")]
         return words
 
     def reading(self, title: str = "") -> Slide:
@@ -211,12 +223,18 @@ class Deck:
             slide.line = (44, 40.0)
         elif again.startswith("<figure"):
             slide.shown.append(again)
-            slide.high += min(270, 1152 / shape) + 12
+            slide.high += min(310, 1152 / shape) + 12
             slide.line = (86, 40.0)
         elif again and shape < 330:
             slide.shown.append(again)
             slide.high += shape
             slide.line = (86, 40.0)
+        if again.startswith("<figure") and self.left:
+            first, rest = cut(self.left, 300)
+            slide.add(first)
+            slide.notes += [rest] * bool(rest)
+            slide.words, slide.most = 0, slide.most - len(first) // 2
+        self.left = ""
         return slide
 
     def printed(self, shown: str, high: float) -> None:
@@ -231,6 +249,9 @@ class Deck:
 
     def settle(self, slide: Slide | None = None) -> None:
         """Put the lines that wait onto a slide, or into the notes of the last one."""
+        if slide is None and self.left:
+            self.last.notes.append(self.left)
+            self.left = ""
         for shown, high in self.pending:
             if slide:
                 slide.shown.append(shown)
@@ -242,12 +263,13 @@ class Deck:
     def table(self, shown: str, high: float, rest: str = "") -> None:
         """Show a table below the words that lead to it, or on a slide of its own; words may follow."""
         last = self.last
-        if last.closed or last.title != self.section or last.kind != "words" or last.high + high + 110 > BODY:
+        alike = last.kind == "words" or last.kind == "reading" and last.line[0] > 80
+        if last.closed or last.title != self.section or not alike or last.high + high + 110 > BODY or last.revealed:
             last = self.new()
         last.shown.append(shown)
         last.high += high
         last.kind = "table"
-        last.most = last.words + 400
+        last.most = last.words + 640
         last.line = (86, 40.0)
         last.notes += [rest] * bool(rest)
         self.seen = (shown, high)
@@ -264,7 +286,7 @@ class Deck:
         first, rest = cut(text, 330)
         if slide.kind == "table" and slide.high + 57 + 40 * -(-len(first) // 80) <= BODY:
             slide.revealed = True
-        elif slide.kind != "reading" or slide.words:
+        elif slide.kind != "reading" or slide.words or slide.high + 57 + 40 * -(-len(first) // slide.line[0]) > BODY:
             slide = self.reading(title)
         slide.title = title if slide.kind == "reading" else slide.title
         slide.add(f'<div class="answer">\n\n{first}\n\n</div>')
@@ -431,7 +453,7 @@ def slides(notebook: nbformat.NotebookNode, folder: Path) -> list[Slide]:
             deck.figures([one.what for one in pictures], caption)
             deck.slides[-1].notes += asides
         else:
-            if part.kind not in ("printed", "text", "aside"):
+            if part.kind not in ("printed", "text", "aside", "answer"):
                 deck.settle()
             getattr(deck, part.kind)(part.what, *part.rest)
     return joined([slide for slide in deck.slides if slide.shown])

@@ -79,14 +79,15 @@ def _widths(table: Table) -> list[float]:
 
 
 def _html(head: list[str], rows: list[list[str]]) -> str:
-    def line(cells: list[str], first: str, other: str) -> str:
-        texts = [f"<{first}>{cell}</{first}>" if i == 0 else f"<{other}{_side(cell)}>{cell}</{other}>"
-                 for i, cell in enumerate(cells)]  # fmt: skip
-        return f"<tr>{''.join(texts)}</tr>"
-
-    body = "".join(line(row, "th", "td") for row in rows)
-    top = f"<thead>{line(head, 'th', 'th')}</thead>" if any(head) else ""
+    body = "".join(_row(row, "td") for row in rows)
+    top = f"<thead>{_row(head, 'th')}</thead>" if any(head) else ""
     return f"<table>{top}<tbody>{body}</tbody></table>"
+
+
+def _row(cells: list[str], other: str) -> str:
+    """Return a row as HTML; its first cell is a name, which is not broken if it is short."""
+    name = f"<th{' class=name' * (_long(cells[0]) <= 30)}>{cells[0]}</th>"
+    return f"<tr>{name}{''.join(f'<{other}{_side(cell)}>{cell}</{other}>' for cell in cells[1:])}</tr>"
 
 
 def _side(cell: str) -> str:
@@ -108,9 +109,12 @@ def from_frame(page: str) -> Table | None:
     grid = [row + [""] * (width - len(row)) for row in grid]
     top = [" ".join(dict.fromkeys(filter(None, column))) for column in zip(*grid[:heads], strict=True)] or [""] * width
     table = Table(top, grid[heads:])
-    turned = Table([table.head[0], *(row[0] for row in table.rows)],
-                   [[name, *cells] for name, *cells in zip(table.head[1:], *(row[1:] for row in table.rows), strict=True)]
-                   )  # fmt: skip
+    columns = zip(table.head[1:], *(row[1:] for row in table.rows), strict=True)
+    turned = Table([table.head[0], *(row[0] for row in table.rows)], [list(column) for column in columns])
+    if len(turned.rows) > ROWS and len(turned.head) == 2:  # names and numbers in two columns each
+        half = -(-len(turned.rows) // 2)
+        beside = turned.rows[half:] + [["", ""]] * (2 * half - len(turned.rows))
+        turned = Table(turned.head * 2, [[*one, *two] for one, two in zip(turned.rows, beside, strict=False)])
     fits = sum(0.5 * wide + 1.0 for wide in _widths(table)) * SMALLEST <= WIDTH
     return turned if not fits and len(table.rows) <= ROWS and len(turned.rows) <= ROWS + 3 else table
 

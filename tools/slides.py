@@ -56,6 +56,8 @@ Promise.all([MathJax.startup.promise, Reveal.initialize({
 {%- endblock -%}
 """
 
+LARGE = '<div class="large"></div>'  # a slide of few words has larger letters
+
 STYLE = """\
 body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; }
 .reveal .slides { text-align: left; }
@@ -79,6 +81,7 @@ body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans
 .reveal .slides .jp-RenderedHTMLCommon figure.wide img { margin-bottom: 8px; }
 .reveal .slides .jp-RenderedHTMLCommon figure.beside { float: left; margin-right: 36px; }
 .reveal .slides .jp-RenderedHTMLCommon figure.again { float: left; width: 520px; margin: 0 40px 12px 0; }
+.reveal .slides .jp-RenderedHTMLCommon figure.again:not(.above) ~ * { margin-left: 560px; }
 .reveal .slides .jp-RenderedHTMLCommon figure.again.above { float: none; width: auto; margin: 0 0 12px; }
 .reveal .slides .jp-RenderedHTMLCommon figure.again img { border: 1px solid #d5dade; }
 .reveal .slides section section:has(figure.again, .table, .printed, .coloured) { font-size: 29px; }
@@ -90,12 +93,13 @@ body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans
   box-shadow: none; background: #f3f5f7; padding: .6em .9em; width: 100%; box-sizing: border-box;
   overflow-wrap: anywhere; }
 .reveal .slides .jp-RenderedHTMLCommon .highlight { margin: 0 0 .7em; background: none; }
-.reveal .slides .jp-RenderedHTMLCommon code { font-size: max(.88em, 18px); background: #f3f5f7; }
+.reveal .slides .jp-RenderedHTMLCommon code { font-size: max(.84em, 18px); overflow-wrap: anywhere; background: #f3f5f7; }
 .reveal .slides .jp-RenderedHTMLCommon pre code { font-size: 1em; }
 .reveal .slides .answer { border-left: 6px solid #0b3d5c; padding-left: .7em; overflow: hidden; margin: 0 0 .6em; }
 .reveal .slides .answer p:last-child { margin: 0; }
 .reveal .slides .fragment .answer { font-size: 28px; }
 .reveal .slides mjx-container[display="true"] svg { max-width: 1160px; }
+.reveal .slides section section:has(.large) { font-size: 38px; }
 .reveal .slides .table { margin: 0 0 20px; }
 .reveal .slides .table table { font-size: 1em; line-height: 1.3; border-collapse: collapse; margin: 0;
   table-layout: auto; color: inherit; }
@@ -103,11 +107,13 @@ body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans
   border: 0; border-bottom: 1px solid #d5dade; font-weight: 400; white-space: normal; background: none; }
 .reveal .slides .table thead th { font-weight: 600; vertical-align: bottom; border-bottom: 2px solid #0b3d5c; }
 .reveal .slides .table :is(th:first-child, td.words) { text-align: left; }
+.reveal .slides .table .name { white-space: nowrap; }
 .reveal .slides .table.text :is(th, td) { text-align: left; }
 .reveal .slides .table tr { background: none; }
 .reveal .slides .table p.more { font-size: 20px; color: #444; margin: 6px 0 0; }
 .reveal .slides p.printed { background: #f3f5f7; padding: .3em .7em; overflow: hidden; }
 .reveal .slides .coloured { font-size: 26px; }
+.reveal .slides .coloured [style*="font-size"] { font-size: 20px !important; }
 .reveal .slides .coloured p { line-height: 1.6; }
 .reveal .slide-number { font-size: 18px; color: #444; background: none; right: 6px; bottom: 2px; }
 """
@@ -118,7 +124,7 @@ def staged(path: Path) -> nbformat.NotebookNode:
     cells = []
     for slide in slides(as_read(nbformat.read(path, as_version=4)), path.parent):
         head = slide.title if slide.title.startswith("# ") else f"## {slide.title}"
-        cells.append(_cell("slide", "\n\n".join([head] * (not slide.bare) + slide.shown)))
+        cells.append(_cell("slide", "\n\n".join([head] * (not slide.bare) + slide.shown + [LARGE] * slide.large)))
         cells += [_cell("fragment", text) for text in slide.then]
         spoken = "\n\n".join(note for note in slide.notes if note)
         cells += [_cell("notes", spoken)] * bool(spoken)
