@@ -21,7 +21,7 @@ BODY = 590  # pixels below the title
 OF_CODE = re.compile(
     r"\b(next|following|last|first|second|previous|this|that|these|both) (code )?(cells?|lines?)\b|"
     r"\bcells? (above|below)|\bassert|\bthe cell\b|\bcells? that\b|[Rr]un (all|the) cell|in the code\b|[Bb]oth lines|"
-    r"\bof the code\b"
+    r"\bof the code\b|\bnext function\b"
 )
 LEANING = re.compile("(It|Its|They|Their|This|These|That|Those|There|Then|Undo|Try|Otherwise|So|But|The result)\\b")
 
@@ -56,6 +56,8 @@ def blocks(text: str) -> list[str]:
 def options(text: str) -> str:
     """Write the answers (a), (b), (c) of a question below each other."""
     question, *letters = re.split(r"\s*(?=\([a-z]\) )", " ".join(text.split()))
+    for mark, tag in ((r"\*\*", "strong"), (r"\*", "em"), ("`", "code")):  # markdown is not read within HTML
+        letters = [re.sub(f"{mark}([^*`]+){mark}", rf"<{tag}>\1</{tag}>", one) for one in letters]
     if len(letters) < 2:
         return text
     items = "\n".join(f"<li>{one}</li>" for one in letters)
@@ -68,7 +70,7 @@ def plain(text: str) -> str:
 
 
 def spoken_of_code(text: str) -> tuple[str, str]:
-    """Part a paragraph into what a slide can say, and the sentences about cells and lines of code, which it does not show.
+    """Part a paragraph into what a slide can say, and the sentences about cells and lines of code, which it leaves out.
 
     A sentence that leans on one of those goes with it.
     """
@@ -152,10 +154,13 @@ class Deck:
         self.carried: list[str] = []  # notes of a slide that went into the next
         self.pending: list[tuple[str, float]] = []  # short lines that a cell printed, for the words that follow
         self.left = ""  # of a caption, for the slide that shows its figure again
+        self.asked = False  # a question is open
+        self.drawn: tuple[str, float] | None = None  # the last figure since a question
         self.seen: tuple[str, float] | None = None  # the last figure or table, small, and its height
 
     @property
     def last(self) -> Slide:
+        """Return the slide that was begun last."""
         return self.slides[-1]
 
     def new(self, title: str = "", **options: object) -> Slide:
@@ -164,6 +169,7 @@ class Deck:
         return self.last
 
     def heading(self, title: str) -> None:
+        """Begin a section."""
         self.section = title
         if title != "Further reading":
             self.new(most=700 if title == "Recap" else ROOM)
@@ -186,7 +192,7 @@ class Deck:
                 slide.shown += [f"<figcaption>\n\n{first}\n\n</figcaption>"] * bool(first)
                 slide.most, slide.words = room, len(first)
                 left = rest
-            self.seen = (small(picture), picture.size[0] / picture.size[1])
+            self.seen = self.drawn = (small(picture), picture.size[0] / picture.size[1])
         self.last.notes += self.carried
         self.carried = []
         self.left = left
@@ -217,6 +223,8 @@ class Deck:
         """Begin a slide that shows the last figure or table once more, with room for what it means."""
         slide = self.new(title, kind="reading")
         again, shape = self.seen or ("", 0.0)
+        if not again.startswith("<figure") and shape > 400 and self.drawn:
+            again, shape = self.drawn
         slide.most = 480
         if again.startswith("<figure") and "again above" not in again:
             slide.shown.append(again)
@@ -225,7 +233,7 @@ class Deck:
             slide.shown.append(again)
             slide.high += min(310, 1152 / shape) + 12
             slide.line = (86, 40.0)
-        elif again and shape < 330:
+        elif again and shape <= 400:
             slide.shown.append(again)
             slide.high += shape
             slide.line = (86, 40.0)
@@ -243,6 +251,7 @@ class Deck:
         if last.title == self.section and not last.closed and last.high + high <= BODY - 60 and last.shown:
             last.shown.append(shown)
             last.high += high
+            last.kind = "table" if self.asked and last.kind == "words" else last.kind
         else:
             self.pending.append((shown, high))
         self.seen = self.seen or (shown, high)
@@ -253,14 +262,15 @@ class Deck:
             self.last.notes.append(self.left)
             self.left = ""
         for shown, high in self.pending:
-            if slide:
+            if slide and slide.high + high <= BODY - 60:
                 slide.shown.append(shown)
                 slide.high += high
+                slide.kind = "table" if self.asked and slide.kind == "words" else slide.kind
             else:
                 self.last.notes.append(shown)
         self.pending = []
 
-    def table(self, shown: str, high: float, rest: str = "") -> None:
+    def table(self, shown: str, high: float, rest: str = "", again: tuple[str, float] | None = None) -> None:
         """Show a table below the words that lead to it, or on a slide of its own; words may follow."""
         last = self.last
         alike = last.kind == "words" or last.kind == "reading" and last.line[0] > 80
@@ -272,18 +282,21 @@ class Deck:
         last.most = last.words + 640
         last.line = (86, 40.0)
         last.notes += [rest] * bool(rest)
-        self.seen = (shown, high)
+        self.seen = again or (shown, high)
 
     def predict(self, block: str) -> None:
+        """Ask a question on a slide of its own."""
         text, _, tail = block.partition("\n\n")
         text = re.sub(r" Write your (letter|answer) [^.]*\.$", "", text.strip())
         self.new("Predict first", shown=[options(text)], notes=[tail] * bool(tail), kind="predict", closed=True)
-        self.seen = None
+        self.seen = self.drawn = None
+        self.asked = True
 
     def answer(self, text: str, title: str) -> None:
         """Show the answer to a question behind the picture that decides it, which is shown again."""
+        self.asked = False
         slide = self.last
-        first, rest = cut(text, 330)
+        first, rest = cut(text, 320)
         if slide.kind == "table" and slide.high + 57 + 40 * -(-len(first) // 80) <= BODY:
             slide.revealed = True
         elif slide.kind != "reading" or slide.words or slide.high + 57 + 40 * -(-len(first) // slide.line[0]) > BODY:
@@ -295,23 +308,28 @@ class Deck:
         slide.notes += [rest] * bool(rest)
 
     def question(self, asked: str, answer: str) -> None:
+        """Ask a question of the questionnaire; a click shows its answer."""
         short, rest = cut(answer, 330)
         number, text = asked.split(". ", 1)
         shown = f'<div class="answer">\n\n{short}\n\n</div>'
         self.new(f"Question {number}", shown=[options(text)], then=[shown], notes=[rest], kind="question", closed=True)
 
-    def caption(self, text: str) -> None:  # of something that is no picture, such as a table
+    def caption(self, text: str) -> None:
+        """Show the caption of something that is no picture, such as a table."""
         self.text(text)
 
     def aside(self, text: str) -> None:
+        """Leave to the speaker what is folded in the lesson, or is code."""
         self.last.notes.append(text)
 
     def exercise(self, block: str) -> None:
+        """Show the first sentences of an exercise."""
         text, rest = cut(block, 620)
         slide = self.new("Your turn", kind="exercise", closed=True, notes=[rest] * bool(rest))
         slide.add(text)
 
     def formula(self, block: str) -> None:
+        """Show a formula whole, below the words that lead to it."""
         last = self.last
         high = 110 + (90 if "\\\\" in block else 0) + 42 * (len(re.sub(r"\$\$.*?\$\$", "", block, flags=re.S)) // 79)
         formulas = sum("$$" in one for one in last.shown)
@@ -322,6 +340,7 @@ class Deck:
         last.most = min(last.most, last.words + 240)
 
     def list(self, block: str) -> None:
+        """Show the first sentence of each item."""
         if self.section == "Further reading":
             self.last.notes.append(block)
             return
@@ -418,12 +437,12 @@ def _of_code(cell: nbformat.NotebookNode) -> list[Part]:
             points = min([size for call, size in SMALLER.items() if call in cell.source], default=POINTS)
             found.append(Part("figure", Picture(kind, raw, output.metadata.get(kind, {}).get("alt", ""), points)))
         elif "text/html" in data:
-            table = from_frame(data["text/html"])
-            found.append(
-                Part("table", table.shown, table.high, table.rest)
-                if table
-                else Part("table", *from_words(data["text/html"]))
-            )
+            page = data["text/html"]
+            table = from_frame(page)
+            if table:
+                found.append(Part("table", table.shown, table.high, table.rest, table.again))
+            else:
+                found.append(Part("table", *from_words(page), from_words(page, 330)[:2]))
     if printed.strip():
         shown, high = from_printed(printed)
         drawn = any(part.kind == "figure" for part in found)  # no number before its picture
@@ -488,4 +507,6 @@ def brief(items: str) -> str:
     parts = re.split(r"\n(?=(?:[-*]|\d+\.) )", items)
     room = max(80, 640 // len(parts))
     marks = [re.match(r"(?:[-*]|\d+\.) ", part)[0] for part in parts]
-    return "\n".join(m + cut(" ".join(p.split())[len(m) :], room)[0] for m, p in zip(marks, parts, strict=True))
+    texts = [" ".join(part.split())[len(mark) :] for mark, part in zip(marks, parts, strict=True)]
+    said = [spoken_of_code(text)[0] or text for text in texts]
+    return "\n".join(mark + cut(text, room)[0] for mark, text in zip(marks, said, strict=True))

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from bs4 import BeautifulSoup
 
 ROWS = 10  # more are for the notes
-WIDTH, HIGH = 1152, 440  # pixels
+WIDTH, HIGH = 1152, 460  # pixels
+AGAIN = 330  # pixels: the height of a table that is shown a second time
 SMALLEST, LARGEST = 18, 30  # pixels
 CHATTER = re.compile(
     r"Not answered|World:|Digits: |In place of|Your machine|Files that|pip install|^(torch\w*|numpy|matplotlib|pillow|"
@@ -55,6 +56,20 @@ class Table:
         return f'<div class="table" style="font-size: {self.size}px">{_html(self.head, self.rows[:ROWS])}{below}</div>'
 
     @property
+    def again(self) -> tuple[str, int]:
+        """Return the table so that an answer has room below it, and its height: small, perhaps its first rows alone."""
+        count = len(self.rows)
+        while count > 3 and replace(self, rows=self.rows[:count]).height(SMALLEST) > AGAIN:
+            count -= 1
+        less = replace(self, rows=self.rows[:count])
+        more = '<p class="more">and the other rows</p>' * (count < len(self.rows))
+        size = next(
+            size for size in range(self.size, SMALLEST - 1, -1) if less.height(size) <= AGAIN or size == SMALLEST
+        )
+        shown = f'<div class="table" style="font-size: {size}px">{_html(less.head, less.rows)}{more}</div>'
+        return shown, less.height(size) + 30 * bool(more)
+
+    @property
     def rest(self) -> str:
         """Return the whole table, if not all of it is shown."""
         return _html(self.head, self.rows) if len(self.rows) > ROWS else ""
@@ -79,19 +94,22 @@ def _widths(table: Table) -> list[float]:
 
 
 def _html(head: list[str], rows: list[list[str]]) -> str:
-    body = "".join(_row(row, "td") for row in rows)
-    top = f"<thead>{_row(head, 'th')}</thead>" if any(head) else ""
+    words = [i for i in range(len(head)) if 2 * sum(_is_words(row[i]) for row in rows if i < len(row)) > len(rows)]
+    body = "".join(_row(row, "td", words) for row in rows)
+    top = f"<thead>{_row(head, 'th', words)}</thead>" if any(head) else ""
     return f"<table>{top}<tbody>{body}</tbody></table>"
 
 
-def _row(cells: list[str], other: str) -> str:
+def _row(cells: list[str], other: str, words: list[int]) -> str:
     """Return a row as HTML; its first cell is a name, which is not broken if it is short."""
-    name = f"<th{' class=name' * (_long(cells[0]) <= 30)}>{cells[0]}</th>"
-    return f"<tr>{name}{''.join(f'<{other}{_side(cell)}>{cell}</{other}>' for cell in cells[1:])}</tr>"
+    short = " class=name" * (_long(cells[0]) <= 30)
+    side = [" class=words" * (number in words) for number in range(len(cells))]
+    rest = "".join(f"<{other}{side[i]}>{cell}</{other}>" for i, cell in enumerate(cells) if i)
+    return f"<tr><th{short}>{cells[0]}</th>{rest}</tr>"
 
 
-def _side(cell: str) -> str:
-    return ' class="words"' if re.search("[a-z]{3}", _text(cell)) and len(_text(cell)) > 12 else ""
+def _is_words(cell: str) -> bool:
+    return bool(re.match(r"[^\W\d]{2}", _text(cell)))
 
 
 def from_frame(page: str) -> Table | None:
@@ -177,16 +195,14 @@ def from_markdown(text: str) -> tuple[str, int, str]:
     )
 
 
-def from_words(page: str) -> tuple[str, int, str]:
+def from_words(page: str, most: int = 590) -> tuple[str, int, str]:
     """Return coloured words as HTML as far as they fit, their height, and the paragraphs that do not fit."""
     soup = BeautifulSoup(page, "html.parser")
-    parts = soup.find_all("p") or [soup]
     shown, rest, high = [], [], 0
-    for part in parts:
+    for part in soup.find_all("p") or [soup]:
         text = part.get_text()
-        lines = math.ceil(len(text) / 88) + bool(part.find("strong"))
-        more = lines * 40 + 22
-        if rest or high + more > 590:
+        more = (math.ceil(len(text) / 88) + bool(part.find("strong"))) * 42 + 22
+        if shown and (rest or high + more > most):
             rest.append(text)
         else:
             high += more

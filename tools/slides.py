@@ -93,7 +93,8 @@ body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans
   box-shadow: none; background: #f3f5f7; padding: .6em .9em; width: 100%; box-sizing: border-box;
   overflow-wrap: anywhere; }
 .reveal .slides .jp-RenderedHTMLCommon .highlight { margin: 0 0 .7em; background: none; }
-.reveal .slides .jp-RenderedHTMLCommon code { font-size: max(.84em, 18px); overflow-wrap: anywhere; background: #f3f5f7; }
+.reveal .slides .jp-RenderedHTMLCommon code { font-size: max(.84em, 18px);
+  overflow-wrap: anywhere; background: #f3f5f7; }
 .reveal .slides .jp-RenderedHTMLCommon pre code { font-size: 1em; }
 .reveal .slides .answer { border-left: 6px solid #0b3d5c; padding-left: .7em; overflow: hidden; margin: 0 0 .6em; }
 .reveal .slides .answer p:last-child { margin: 0; }
@@ -106,7 +107,7 @@ body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans
 .reveal .slides .table :is(th, td) { padding: 4px .55em; text-align: right; vertical-align: top; max-width: none;
   border: 0; border-bottom: 1px solid #d5dade; font-weight: 400; white-space: normal; background: none; }
 .reveal .slides .table thead th { font-weight: 600; vertical-align: bottom; border-bottom: 2px solid #0b3d5c; }
-.reveal .slides .table :is(th:first-child, td.words) { text-align: left; }
+.reveal .slides .table :is(th:first-child, .words) { text-align: left; }
 .reveal .slides .table .name { white-space: nowrap; }
 .reveal .slides .table.text :is(th, td) { text-align: left; }
 .reveal .slides .table tr { background: none; }
@@ -114,6 +115,7 @@ body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans
 .reveal .slides p.printed { background: #f3f5f7; padding: .3em .7em; overflow: hidden; }
 .reveal .slides .coloured { font-size: 26px; }
 .reveal .slides .coloured [style*="font-size"] { font-size: 20px !important; }
+.reveal .slides .coloured small { font-size: 20px; }
 .reveal .slides .coloured p { line-height: 1.6; }
 .reveal .slide-number { font-size: 18px; color: #444; background: none; right: 6px; bottom: 2px; }
 """
