@@ -119,13 +119,14 @@ class Slide:
         return min(self.most - self.words, int((BODY - self.high - 17) // high) * letters)
 
     @property
-    def large(self) -> bool:
-        """Return whether its words leave so much room that they can be set larger."""
-        if self.kind not in ("words", "exercise", "predict", "question"):
-            return False
+    def letters(self) -> str:
+        """Return the size of its letters: "large" for few words, "medium" beside a table or a picture, or neither."""
+        if re.search('class="(again|table|printed|coloured)', "".join(self.shown)):
+            return "medium"
         text = re.sub("<[^>]*>", "", "\n".join([*self.shown, *self.then]))
         lines = sum(-(-len(line) // 62) + 0.4 for line in text.splitlines() if line.strip())
-        return max(lines * 53, self.high * 1.45) < BODY - 20
+        few = max(lines * 53, self.high * 1.45) < BODY - 20
+        return "large" if few and self.kind in ("words", "exercise", "predict", "question") else ""
 
     def add(self, text: str) -> None:
         """Show a paragraph, and count its lines."""
@@ -296,7 +297,7 @@ class Deck:
         """Show the answer to a question behind the picture that decides it, which is shown again."""
         self.asked = False
         slide = self.last
-        first, rest = cut(text, 320)
+        first, rest = cut(re.sub(r",? as the next cell (counts|shows|says)", "", text), 320)
         if slide.kind == "table" and slide.high + 57 + 40 * -(-len(first) // 80) <= BODY:
             slide.revealed = True
         elif slide.kind != "reading" or slide.words or slide.high + 57 + 40 * -(-len(first) // slide.line[0]) > BODY:

@@ -56,7 +56,8 @@ Promise.all([MathJax.startup.promise, Reveal.initialize({
 {%- endblock -%}
 """
 
-LARGE = '<div class="large"></div>'  # a slide of few words has larger letters
+# Marks for the style: a slide of few words has larger letters, one with a table or a small picture smaller ones.
+SIZES = {"large": '<div class="large"></div>', "medium": '<div class="medium"></div>', "": ""}
 
 STYLE = """\
 body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; }
@@ -84,7 +85,7 @@ body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans
 .reveal .slides .jp-RenderedHTMLCommon figure.again:not(.above) ~ * { margin-left: 560px; }
 .reveal .slides .jp-RenderedHTMLCommon figure.again.above { float: none; width: auto; margin: 0 0 12px; }
 .reveal .slides .jp-RenderedHTMLCommon figure.again img { border: 1px solid #d5dade; }
-.reveal .slides section section:has(figure.again, .table, .printed, .coloured) { font-size: 29px; }
+.reveal .slides section section:has(.medium) { font-size: 29px; }
 .reveal .slides .jp-RenderedHTMLCommon figcaption { font-size: 24px; line-height: 31px; margin: 0 48px; }
 .reveal .slides .jp-RenderedHTMLCommon figcaption p { margin: 0 0 6px; }
 .reveal .slides .jp-RenderedHTMLCommon figure.beside ~ figcaption { display: block; margin: 0; padding-right: 24px; }
@@ -108,7 +109,7 @@ body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans
   border: 0; border-bottom: 1px solid #d5dade; font-weight: 400; white-space: normal; background: none; }
 .reveal .slides .table thead th { font-weight: 600; vertical-align: bottom; border-bottom: 2px solid #0b3d5c; }
 .reveal .slides .table :is(th:first-child, .words) { text-align: left; }
-.reveal .slides .table .name { white-space: nowrap; }
+.reveal .slides .table:not(.text) :is(.name, td:not(.words)) { white-space: nowrap; }
 .reveal .slides .table.text :is(th, td) { text-align: left; }
 .reveal .slides .table tr { background: none; }
 .reveal .slides .table p.more { font-size: 20px; color: #444; margin: 6px 0 0; }
@@ -126,7 +127,8 @@ def staged(path: Path) -> nbformat.NotebookNode:
     cells = []
     for slide in slides(as_read(nbformat.read(path, as_version=4)), path.parent):
         head = slide.title if slide.title.startswith("# ") else f"## {slide.title}"
-        cells.append(_cell("slide", "\n\n".join([head] * (not slide.bare) + slide.shown + [LARGE] * slide.large)))
+        shown = [head] * (not slide.bare) + slide.shown + [SIZES[slide.letters]]
+        cells.append(_cell("slide", "\n\n".join(shown)))
         cells += [_cell("fragment", text) for text in slide.then]
         spoken = "\n\n".join(note for note in slide.notes if note)
         cells += [_cell("notes", spoken)] * bool(spoken)
