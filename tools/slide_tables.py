@@ -188,11 +188,11 @@ def from_markdown(text: str) -> tuple[str, int, str]:
     left = len(rows) - count
     more = f'<p class="more">and {left} more row{"s" * (left > 1)}, in the notes</p>' if left else ""
     shown = "\n".join(lines[: 2 + count])
-    return (
-        f'<div class="table text" style="font-size: {cut.size}px">\n\n{shown}\n\n{more}</div>',
-        cut.high,
-        text * bool(left),
-    )
+    size = max(
+        (size for size in range(SMALLEST, 27) if cut.height(size) <= 340), default=cut.size
+    )  # its cells may break
+    whole = f'<div class="table text" style="font-size: {size}px">\n\n{shown}\n\n{more}</div>'
+    return whole, cut.height(size), text * bool(left)
 
 
 def from_words(page: str, most: int = 590) -> tuple[str, int, str]:
