@@ -1,5 +1,6 @@
 """Slides: what is shown of a lesson, and where the rest goes; with COURSE_ALL=1 every deck in a browser."""
 
+import functools
 import html
 import io
 import os
@@ -101,6 +102,7 @@ def lesson(tmp_path):
     return path
 
 
+@functools.cache
 def lesson_and_deck(name):
     path = lessons.path(name)
     notebook = as_read(nbformat.read(path, as_version=4))

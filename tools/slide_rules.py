@@ -35,9 +35,12 @@ def sentences(text: str) -> list[str]:
 
 
 def cut(text: str, room: int) -> tuple[str, str]:
-    """Return as many whole sentences of a text as there is room for, at least one, and the rest."""
+    """Return as many whole sentences of a text as there is room for, at least one, and the rest.
+
+    Bold words at its head do not count as a sentence.
+    """
     parts = sentences(text)
-    count = 1
+    count = 1 + (len(parts) > 1 and bool(re.fullmatch(r"\*\*[^*]+\*\*", parts[0])))
     while count < len(parts) and len(" ".join(parts[: count + 1])) <= room:
         count += 1
     return " ".join(parts[:count]), " ".join(parts[count:])

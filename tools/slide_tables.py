@@ -27,6 +27,8 @@ class Table:
     @property
     def size(self) -> int:
         """Return the size of the letters, in pixels: as large as its columns and a sentence below it leave room for."""
+        if any(_long(cell) > 34 for row in self.rows for cell in row):  # sentences, which may break
+            return max((size for size in range(SMALLEST, 27) if self.height(size) <= HIGH - 60), default=SMALLEST)
         needed = sum(0.5 * width + 1.0 for width in _widths(self))  # in units of the letters' size
         size = int(min(LARGEST, max(SMALLEST, WIDTH / needed)))
         while size > SMALLEST and self.height(size) > HIGH:
