@@ -44,11 +44,11 @@ MathJax = {
 <script src="reveal/plugin/notes/notes.js"></script>
 <script>
 function fit(slide) {  // a last resort: what is still too high gets smaller
-  for (let size = 100; slide.scrollHeight > 720 && size > 60; size -= 5) slide.style.fontSize = size + "%";
+  for (let size = 100; slide.scrollHeight > 720 && size > 85; size -= 5) slide.style.fontSize = size + "%";
 }
 Reveal.on("slidechanged", event => fit(event.currentSlide));
 Promise.all([MathJax.startup.promise, Reveal.initialize({
-  width: 1280, height: 720, margin: 0.02, center: false, hash: true, transition: "none", slideNumber: "c/t",
+  width: 1280, height: 720, margin: 0, center: false, hash: true, transition: "none", slideNumber: "c/t",
   controls: false,
   plugins: [RevealNotes]
 })]).then(() => { fit(Reveal.getCurrentSlide()); document.body.dataset.ready = "yes"; });
@@ -56,39 +56,69 @@ Promise.all([MathJax.startup.promise, Reveal.initialize({
 {%- endblock -%}
 """
 
+# Marks for the style: a slide of few words has larger letters, one with a table or a small picture smaller ones.
+SIZES = {"large": '<div class="large"></div>', "medium": '<div class="medium"></div>', "": ""}
+
 STYLE = """\
-.reveal { font: 29px/1.45 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: #1a1a1a; }
+body .reveal { font: 32px/1.38 "Source Sans Pro", system-ui, "DejaVu Sans", sans-serif; color: #1a1a1a; }
 .reveal .slides { text-align: left; }
 .reveal .slides > section { height: 720px; padding: 0; }
 .reveal .slides section section { height: 720px; padding: 32px 64px 20px; box-sizing: border-box; }
+.reveal .slides section section:has(figure:not(.again)) { padding: 24px 16px 0; }
+.reveal .slides section section:has(figure.alone) { padding: 8px 8px 0; }
 .reveal .slides :is(.jp-Cell, .jp-InputArea, .jp-Cell-inputWrapper) { display: block; padding: 0; }
 .reveal .slides :is(.jp-InputPrompt, .jp-Collapser) { display: none; }
 .reveal .slides .jp-RenderedHTMLCommon { font: inherit; color: inherit; padding: 0; max-width: none; }
 .reveal .slides .jp-RenderedHTMLCommon :is(h1, h2) { font-family: inherit; font-size: 1.3em; font-weight: 600;
   line-height: 1.2; color: #0b3d5c; margin: 0 0 .5em; text-transform: none; letter-spacing: 0; border: 0; }
 .reveal .slides .jp-RenderedHTMLCommon h1 { font-size: 1.7em; }
+.reveal .slides section section:has(figure:not(.again)) h2 { font-size: 28px; margin: 0 48px 12px; }
 .reveal .slides .jp-RenderedHTMLCommon :is(p, ul, ol) { margin: 0 0 .6em; font-size: 1em; line-height: inherit; }
 .reveal .slides .jp-RenderedHTMLCommon li { margin: 0 0 .25em; }
 .reveal .slides .jp-RenderedHTMLCommon ul.options { list-style: none; padding-left: .2em; }
 .reveal .slides .jp-RenderedHTMLCommon figure { margin: 0; }
-.reveal .slides .jp-RenderedHTMLCommon figure img { display: block; margin: 0 auto 12px; width: 1152px; height: 435px;
-  max-width: 100%; object-fit: contain; border: 0; }
-.reveal .slides .jp-RenderedHTMLCommon p ~ figure img { height: 350px; }
-.reveal .slides .jp-RenderedHTMLCommon figure.tall { float: left; width: 760px; margin-right: 36px; }
-.reveal .slides .jp-RenderedHTMLCommon figure.tall ~ figcaption { display: block; clear: none; margin-left: 796px; }
-.reveal .slides .jp-RenderedHTMLCommon figure.tall img { width: 760px; height: 540px; }
-.reveal .slides .jp-RenderedHTMLCommon p ~ figure.tall img { height: 450px; }
-.reveal .slides .jp-RenderedHTMLCommon figcaption { font-size: .76em; line-height: 1.35; }
+.reveal .slides .jp-RenderedHTMLCommon figure img { display: block; margin: 0 auto; max-width: none; max-height: none;
+  border: 0; }
+.reveal .slides .jp-RenderedHTMLCommon figure.wide img { margin-bottom: 8px; }
+.reveal .slides .jp-RenderedHTMLCommon figure.beside { float: left; margin-right: 36px; }
+.reveal .slides .jp-RenderedHTMLCommon figure.again { float: left; width: 520px; margin: 0 40px 12px 0; }
+.reveal .slides .jp-RenderedHTMLCommon figure.again:not(.above) ~ * { margin-left: 560px; }
+.reveal .slides .jp-RenderedHTMLCommon figure.again.above { float: none; width: auto; margin: 0 0 12px; }
+.reveal .slides .jp-RenderedHTMLCommon figure.again img { border: 1px solid #d5dade; }
+.reveal .slides section section:has(.medium) { font-size: 29px; }
+.reveal .slides .jp-RenderedHTMLCommon figcaption { font-size: 24px; line-height: 31px; margin: 0 48px; }
+.reveal .slides .jp-RenderedHTMLCommon figcaption p { margin: 0 0 6px; }
+.reveal .slides .jp-RenderedHTMLCommon figure.beside ~ figcaption { display: block; margin: 0; padding-right: 24px; }
+.reveal .slides .jp-RenderedHTMLCommon .lead p { font-size: 24px; line-height: 31px; margin: 0 48px 6px; }
 .reveal .slides .jp-RenderedHTMLCommon pre { font-size: 20px; line-height: 1.35; white-space: pre-wrap; margin: 0;
   box-shadow: none; background: #f3f5f7; padding: .6em .9em; width: 100%; box-sizing: border-box;
   overflow-wrap: anywhere; }
 .reveal .slides .jp-RenderedHTMLCommon .highlight { margin: 0 0 .7em; background: none; }
-.reveal .slides .jp-RenderedHTMLCommon code { font-size: .88em; background: #f3f5f7; }
+.reveal .slides .jp-RenderedHTMLCommon code { font-size: max(.84em, 18px);
+  overflow-wrap: anywhere; background: #f3f5f7; }
 .reveal .slides .jp-RenderedHTMLCommon pre code { font-size: 1em; }
-.reveal .slides .answer { border-left: 6px solid #0b3d5c; padding-left: .7em; font-size: .86em; }
+.reveal .slides .answer { border-left: 6px solid #0b3d5c; padding-left: .7em; overflow: hidden; margin: 0 0 .6em; }
+.reveal .slides .answer p:last-child { margin: 0; }
+.reveal .slides .fragment .answer { font-size: 28px; }
 .reveal .slides mjx-container[display="true"] svg { max-width: 1160px; }
-.reveal .slides table { font-size: .7em; }
-.reveal .slide-number { font-size: 15px; color: #444; background: none; }
+.reveal .slides section section:has(.large) { font-size: 38px; }
+.reveal .slides .table { margin: 0 0 20px; }
+.reveal .slides .table table { font-size: 1em; line-height: 1.3; border-collapse: collapse; margin: 0;
+  table-layout: auto; color: inherit; }
+.reveal .slides .table :is(th, td) { padding: 4px .55em; text-align: right; vertical-align: top; max-width: none;
+  border: 0; border-bottom: 1px solid #d5dade; font-weight: 400; white-space: normal; background: none; }
+.reveal .slides .table thead th { font-weight: 600; vertical-align: bottom; border-bottom: 2px solid #0b3d5c; }
+.reveal .slides .table :is(th:first-child, .words) { text-align: left; }
+.reveal .slides .table:not(.text) :is(.name, td:not(.words)) { white-space: nowrap; }
+.reveal .slides .table.text :is(th, td) { text-align: left; }
+.reveal .slides .table tr { background: none; }
+.reveal .slides .table p.more { font-size: 20px; color: #444; margin: 6px 0 0; }
+.reveal .slides p.printed { background: #f3f5f7; padding: .3em .7em; overflow: hidden; }
+.reveal .slides .coloured { font-size: 26px; }
+.reveal .slides .coloured [style*="font-size"] { font-size: 20px !important; }
+.reveal .slides .coloured small { font-size: 20px; }
+.reveal .slides .coloured p { line-height: 1.6; }
+.reveal .slide-number { font-size: 18px; color: #444; background: none; right: 6px; bottom: 2px; }
 """
 
 
@@ -97,7 +127,8 @@ def staged(path: Path) -> nbformat.NotebookNode:
     cells = []
     for slide in slides(as_read(nbformat.read(path, as_version=4)), path.parent):
         head = slide.title if slide.title.startswith("# ") else f"## {slide.title}"
-        cells.append(_cell("slide", "\n\n".join([head, *slide.shown])))
+        shown = [head] * (not slide.bare) + slide.shown + [SIZES[slide.letters]]
+        cells.append(_cell("slide", "\n\n".join(shown)))
         cells += [_cell("fragment", text) for text in slide.then]
         spoken = "\n\n".join(note for note in slide.notes if note)
         cells += [_cell("notes", spoken)] * bool(spoken)
