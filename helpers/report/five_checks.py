@@ -116,7 +116,7 @@ def five_checks(
     methods, maps, rows = methods_for(layer), {}, []
     with watching(lambda done, total, what: None):  # no progress bars
         for name, method in methods.items():
-            say(f"{name}: maps of {len(x)} pictures, of another class, and with random weights")
+            say(f"{name}: maps, those of another class, and with random weights")
             maps[name], *others = method(model, x, torch.stack([top, other, second]))
             rows.append(_completeness(name, model, x, top, layer, maps[name]))
             rows.append(_class_sensitivity(name, maps[name], *others, classes=logits.shape[1]))
@@ -388,5 +388,6 @@ def _verdict(method: str, rows: list[Row], count: int) -> str:
     if own["completeness"].holds is False and not failed:
         text += " Its values do not add up to the score, so read their order and not their size."
     if count < MANY:
-        text += f" {count} pictures are an example: the same checks on {MANY} may say something else."
+        few = "One picture is" if count == 1 else f"{count} pictures are"
+        text += f" {few} an example: the same checks on {MANY} may say something else."
     return text
