@@ -33,7 +33,7 @@ help:
 	@echo "make progress   show which exercises of your notebooks are solved (ARGS=--run runs them anew)"
 	@echo "make slides     write slides of every lesson, into build/slides (ARGS='cam grad_cam': of these)"
 	@echo "make exam       write an exam of its own, and its key (SEED=7), into build/"
-	@echo "make grade      grade a folder of notebooks (IN='my class'; ARGS='--exam 7' for an exam)"
+	@echo "make grade      grade a folder of notebooks (IN='my class'; ARGS='--exam FILE' for an exam, whose seed FILE holds)"
 	@echo "make nbgrader   write the exercises as nbgrader takes them, into build/"
 	@echo "make project-data  draw the data of a student project, into build/projects (PROJECT=handover, weather or choice; SEED=7: other pictures)"
 	@echo "make links      make every copy of the course's address the same (REPO=owner/name: another one, for a fork)"

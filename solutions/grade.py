@@ -1,31 +1,33 @@
 """Grade a folder of notebooks that students handed in: ``python solutions/grade.py FOLDER`` writes FOLDER/grades.csv.
 
 A submission is ``FOLDER/name.ipynb``, or a folder ``FOLDER/name/`` with one notebook and what it needs. Each runs in a
-process of its own, in a copy of the course, with a limit of time (for the cells and the check of one part: a part that
+process of its own, in a copy of the course, with limits of time (for the cells and the check of one part: a part that
 hangs costs itself, not the next one) and of memory, and without a network. The checkers run here, from the course as
 it is on this disk: of the student's notebook they get tensors and numbers, and they call the student's functions
 through a proxy (``grading/student.py``). So it does not matter what a notebook does to its copy of the checkers.
 Trying to write outside its own folder, or replacing a checker, costs the part all the same where it is noticed. A cell
 that fails costs only what needs it; after a crash the cells before it run again in a new process.
 
-What this does not stop: without Landlock (Linux has it from 5.13 on) native code, such as ``ctypes`` or OpenCV's own
-file functions, goes round the fence: it may write, and read other submissions, with the rights of the user who grades.
-Without Landlock's version 4 and without ``unshare`` it also reaches the network. A process that native code has
-started may outlive its notebook. Memory is limited on Linux only; the disk is limited by file, not in all. Nothing here
-tells a student's own answer from a friend's, or from the one in ``solutions/``, which everyone can read; and an exam's
-key is safe only as long as its seed is not guessed. For strangers' notebooks take a virtual machine to throw away.
+The table has a row for each entry of the folder, with points or with the reason why it was not graded. It is written
+after each student. The next call goes on from there: it grades what is new or has changed, and ``--again`` grades all.
+What the fence around the processes holds, and what it does not hold, stands in ``docs/grading.md``.
 """
 
 import argparse
 import contextlib
-import csv
+import hashlib
 import io
 import math
 import os
-import shutil
+import re
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+with contextlib.suppress(ImportError):  # Windows has none, and is told below that it cannot grade
+    import fcntl
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "solutions")]
@@ -33,20 +35,22 @@ os.environ["COURSE_WORLD"] = "course"
 os.environ.pop("COURSE_STRICT", None)
 
 from grading import exam  # noqa: E402
-from grading.folder import Submission, submissions  # noqa: E402
+from grading.folder import TABLE, Submission, in_words, submissions  # noqa: E402
 from grading.parts import Part, exercises  # noqa: E402
 from grading.sandbox import Nursery, state_of  # noqa: E402
-from grading.student import Lost, Student  # noqa: E402
+from grading.student import PATIENCE, Lost, Student  # noqa: E402
+from grading.table import Table, shown  # noqa: E402
 
 from tools.console import print_anything  # noqa: E402
 from tools.lessons import file_name  # noqa: E402
 
 GUARDED = ("helpers", "datasets", "solutions")
 MOST_LETTERS = 300  # of a reason
+SEED = re.compile(r"""^\s*(?:["']?seed["']?\s*[:=]\s*)?(\d+),?\s*$""", re.M)  # a line of a file: 7, or "seed": 7,
 
 
 class Rules(NamedTuple):
-    """What is graded: its parts, its notebook's name, files that lie beside it; seconds for a part, memory in GB."""
+    """What is graded: its parts, the notebook's name, files beside it; seconds to compute for a part, memory in GB."""
 
     parts: list[Part]
     notebook: str
@@ -58,29 +62,27 @@ class Rules(NamedTuple):
 Scores = dict[str, tuple[int, str]]  # of each part: points, and the reason why there are none
 
 
-def grade_one(submission: Submission, rules: Rules, nursery: Nursery, guarded: Path) -> Scores:
-    """Run one submission and return its scores; nothing may change in the folder ``guarded`` meanwhile."""
-    work, wrong = nursery.course / "submission", submission.cells if isinstance(submission.cells, str) else None
-    shutil.rmtree(work, ignore_errors=True)
-    try:
-        if submission.folder and not wrong:
-            shutil.copytree(submission.folder, work, symlinks=True)
-        work.mkdir(exist_ok=True)
-        for name, content in rules.files.items():
-            (work / name).unlink(missing_ok=True)  # it may be a link to anywhere
-            (work / name).write_bytes(content)
-    except OSError:  # shutil.Error is one
-        wrong = "its folder cannot be copied"
-    if wrong:
-        return {part.name: (0, f"{wrong}.") for part in rules.parts}
-    student = Student(
-        nursery, work, rules.seconds, rules.memory, [] if nursery.kernel and nursery.locked else [guarded]
-    )
-    try:
-        return _grade_cells(submission.cells, rules.parts, student)
-    finally:
-        student.stop()
-        shutil.rmtree(work, ignore_errors=True)
+def grade_one(submission: Submission, rules: Rules, nursery: Nursery, guarded: Path) -> Scores | str:
+    """Run one submission and return its scores, or why there are none; ``guarded`` is a folder that must not change."""
+    with nursery.fresh_folder() as work:
+        try:
+            submission.copy(work, rules.notebook)
+            for name, content in rules.files.items():
+                (work / name).write_bytes(content)
+        except (OSError, ValueError) as error:
+            return in_words(error)
+        name = submission.notebook.name if submission.folder else rules.notebook
+        student = Student(nursery, work, rules.seconds, rules.memory, [] if nursery.locked else [guarded])
+        try:
+            cells = student.read(name)
+            student.begin()
+            return _grade_cells(cells, rules.parts, student)
+        except Lost as lost:
+            return f"cannot be read: reading it {lost}"
+        except ValueError as error:
+            return str(error)
+        finally:
+            student.stop()
 
 
 def _grade_cells(cells: list[str], parts: list[Part], student: Student) -> Scores:
@@ -123,59 +125,125 @@ def _judge(part: Part, student: Student, failed: str | None) -> tuple[int, str]:
     return (1, "") if verdict is True else (0, f"{reason.rstrip('.')}.")
 
 
-def grade(folder: Path, rules: Rules, nursery: Nursery) -> dict[str, Scores]:
-    """Grade every submission in a folder and write ``grades.csv`` there; return what it says.
+def grade(folder: Path, rules: Rules, nursery: Nursery, again: bool = False) -> dict[str, Scores | str]:
+    """Grade the submissions in a folder and write ``grades.csv`` there, after each of them.
+
+    Args:
+        folder: with an entry for each student.
+        rules: what is graded, and with which limits.
+        nursery: where the processes come from.
+        again: whether to grade what has not changed since the last call, too.
+
+    Returns:
+        For each student who was graded now, by name, the scores, or why there are none.
 
     Raises:
-        ValueError: there is nothing to grade.
+        ValueError: there is nothing to grade, or no table can be written.
+        OSError: the table cannot be written any more; what it held stays there.
     """
-    found, table = submissions(folder, rules.notebook), {}
-    for name, submission in found.items():
-        table[name] = grade_one(submission, rules, nursery, folder)
-        print(f"{name}: {sum(points for points, _ in table[name].values())} of {len(rules.parts)}", flush=True)
-    names = [part.name for part in rules.parts]
-    with (folder / "grades.csv").open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["name", *names, "total", *(f"why {name}" for name in names)])
-        for name, scores in table.items():
-            points, why = [scores[one][0] for one in names], [scores[one][1] for one in names]
-            rows.writerow([_plain(name), *points, sum(points), *map(_plain, why)])
-    return table
+    found, now = submissions(folder, rules.notebook), {}
+    table, course = Table(folder / TABLE, [part.name for part in rules.parts]), _version(rules, nursery.root)
+    for name, one in found.items():
+        wrong, version = one.wrong, ""
+        if not wrong:
+            try:
+                version = hashlib.sha256(f"{course}{one.fingerprint()}".encode()).hexdigest()[:16]
+            except (OSError, ValueError) as error:
+                wrong = in_words(error)
+        known = bool(version) and table.has(one.entry, version) and not again
+        if not known:
+            if not wrong and nursery.fence is None:
+                print(nursery.describe(), flush=True)
+            now[name] = wrong or grade_one(one, rules, nursery, folder)
+            table.put(name, one.entry, version, now[name])
+        row = table.row(one.entry)
+        said = f"not graded. {row['not graded']}" if row["not graded"] else f"{row['total']} of {len(rules.parts)}"
+        print(f"{shown(name)}: {said}{', as before' * known}", flush=True)
+    return now
 
 
-def _plain(text: str) -> str:
-    """Keep a spreadsheet from taking a student's text for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+def _version(rules: Rules, root: Path) -> str:
+    """Return a number that is another one as soon as the course's code, the parts, the files or the limits are."""
+    known = hashlib.sha256(repr([[part.name for part in rules.parts], *rules[1:]]).encode())
+    for path in sorted(path for name in GUARDED for path in (root / name).rglob("*.py")):
+        known.update(path.read_bytes())
+    return known.hexdigest()
+
+
+def seed_of(asked: str) -> int:
+    """Return an exam's seed, from the file that holds it on a line of its own, or from the seed itself.
+
+    Raises:
+        ValueError: there is no such file, or not one such line in it.
+    """
+    if asked.isdecimal():
+        print("Others on this machine can see a seed on a command line; give the file that holds it.", file=sys.stderr)
+        return int(asked)
+    try:
+        found = SEED.findall(Path(asked).read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError):
+        found = []
+    if len(found) != 1:
+        raise ValueError(f"{asked} is no text file with the exam's seed, a number, on one line of its own.")
+    return int(found[0])
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Grade what the command line names; return the exit status."""
     parser = argparse.ArgumentParser(description="Grade a folder of notebooks that students handed in.")
     parser.add_argument("folder", type=Path, help="with name.ipynb or name/notebook.ipynb for each student")
-    parser.add_argument("--exam", type=int, metavar="SEED", help="grade the exam of this seed, not the exercises")
-    parser.add_argument("--seconds", type=float, default=120.0, help="for the cells and the check of one part (120)")
+    parser.add_argument("--exam", metavar="FILE", help="grade the exam whose seed stands in FILE, not the exercises")
+    limit = f"of computing for the cells and the check of one part (120), {PATIENCE} times as many by the clock"
+    parser.add_argument("--seconds", type=float, default=120.0, help=limit)
     parser.add_argument("--memory", type=float, default=4.0, help="GB for one notebook (4)")
+    parser.add_argument("--again", action="store_true", help="grade what has not changed since the last call, too")
     asked = parser.parse_args(arguments)
     if not (0 < asked.seconds < math.inf and 0 < asked.memory < math.inf):
         parser.error("--seconds and --memory must be more than 0.")
     print_anything()  # names of students
     sys.dont_write_bytecode = True  # so that nothing in the course changes by itself
-    before = _course()
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        print("You are root, and so is each notebook: grade as an ordinary user.", file=sys.stderr)
+    before, table = _course(), asked.folder / TABLE
     try:
         if asked.exam is None:
             rules = Rules(exercises(), file_name("exercises"), {}, asked.seconds, asked.memory)
         else:
-            drawn = exam.draw(asked.exam)
+            drawn = exam.draw(seed_of(asked.exam))
             rules = Rules(exam.parts(drawn), exam.NOTEBOOK, exam.files(drawn), asked.seconds, asked.memory)
-        with Nursery(ROOT) as nursery:
-            grade(asked.folder, rules, nursery)
+        with Nursery(ROOT) as nursery, alone(asked.folder):
+            grade(asked.folder, rules, nursery, asked.again)
     except ValueError as error:
         parser.error(str(error))
-    print(f"wrote {asked.folder / 'grades.csv'}")
+    except KeyboardInterrupt:
+        print(f"\nStopped. {table} has the grades so far; the same command goes on from there.", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except OSError as error:
+        print(f"Stopped: {error}. {table} has the grades so far; mend this, and go on.", file=sys.stderr)
+        return 1
+    print(f"wrote {table}; what stands there is graded again if it changes, and all of it with --again")
+    for folder in nursery.left:
+        print(f"{folder} could not be removed: remove it as root.", file=sys.stderr)
     changed = sorted({path for path, _ in before ^ _course()})
     if changed:
         print(f"{changed[0]} changed meanwhile. Unless it was you: restore the course, grade again.", file=sys.stderr)
     return int(bool(changed))
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """See that nobody else grades this folder meanwhile; raises ValueError if somebody does."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):  # for others to say
+            opened = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, opened)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(f"{folder} is being graded already: wait until that has ended.") from None
+            except OSError:  # a disk somewhere else, without locks
+                pass
+        yield
 
 
 def _course() -> set[tuple]:
@@ -183,4 +251,5 @@ def _course() -> set[tuple]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
     sys.exit(main())

@@ -48,7 +48,7 @@ os.system = lambda command: print("SYSTEM", command) or 0
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance(colors="nocolor")
 for _ in range(int(sys.argv[3])):
-    result = shell.run_cell(open(cell).read())
+    result = shell.run_cell(open(cell, encoding="utf-8").read())
 print("END", json.dumps([result.success, os.getcwd(), str(shell.user_ns.get("home")), sys.path[0]]))
 """
 

@@ -123,7 +123,7 @@ def test_cells_are_short_and_pictures_have_captions(written):
 
 
 def test_it_runs_blank_to_its_end_and_judges_form_only(written, drawn, answers, nursery, tmp_path):
-    work = nursery.course / "blank"
+    work = nursery.work / "blank"
     work.mkdir()
     (work / exam.DATA).write_bytes(exam.files(drawn)[exam.DATA])
     student = Student(nursery, work, seconds=60, memory=4, guarded=[])

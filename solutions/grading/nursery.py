@@ -5,6 +5,7 @@ is slow to import once, so that the process of a submission is there in a fracti
 """
 
 import contextlib
+import ctypes
 import importlib
 import io
 import os
@@ -14,12 +15,18 @@ import signal
 import socket
 import sys
 import tempfile
+import types
 from pathlib import Path
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from grading import fence, wire  # noqa: E402
+from grading import fence, kernel, notebook, wire  # noqa: E402
 
 sys.path.pop(0)
+
+
+ADOPT = 36  # of prctl: what a child has started becomes ours when the child ends, not the system's
 
 
 def main(number: str, course: str, closed: str) -> None:
@@ -27,27 +34,34 @@ def main(number: str, course: str, closed: str) -> None:
     control = socket.socket(fileno=int(number))
     sys.dont_write_bytecode = True
     sys.path.insert(0, course)
-    readable = {course, *fence.python_folders((course, closed))}
-    _import_all()
-    wire.Channel(control).send({"ready": True})
-    children = set()
+    readable = {f"{course}/helpers", f"{course}/datasets", *kernel.python_folders((course, closed))}
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(ADOPT, 1, 0, 0, 0)
+    with tempfile.TemporaryDirectory(dir=Path(course, "work")) as home:  # matplotlib writes its list of fonts there
+        os.environ["HOME"] = home
+        _import_all()
+    channel = wire.Channel(control)
+    channel.send({"ready": True})
     while True:
         request, passed, _, _ = socket.recv_fds(control, 1 << 16, 1)
-        words = request.decode().split("\n")
-        if words[0] == "start":
-            if not (pid := os.fork()):
-                control.close()
-                _live(socket.socket(fileno=passed[0]), words[1], words[2], readable if words[3] == "1" else None)
-            os.close(passed[0])
-            children.add(pid)
-            wire.Channel(control).send({"pid": pid})
-        elif words[0] == "end":
-            children.discard(pid := int(words[1]))
-            wire.Channel(control).send({"status": os.waitstatus_to_exitcode(_end(pid))})
-        else:  # the grader is gone
-            for pid in children:
-                _end(pid)
-            return
+        match request.decode().split("\n"):
+            case ["start", work, memory, kernels, threads]:
+                if not (pid := os.fork()):
+                    control.close()
+                    behind = readable if kernels == "1" else None
+                    _live(socket.socket(fileno=passed[0]), work, float(memory), int(threads), behind)
+                os.close(passed[0])
+                channel.send({"pid": pid})
+            case ["end", pid]:
+                channel.send({"status": os.waitstatus_to_exitcode(_end(int(pid)))})
+            case ["interrupt", pid]:
+                os.kill(int(pid), signal.SIGINT)  # it is there, or a zombie, until we end it
+                channel.send({})
+            case ["seconds", pid]:
+                channel.send({"seconds": _seconds(int(pid))})
+            case _:  # the grader is gone
+                _end(0)
+                os._exit(0)  # Python takes seconds to put torch away
 
 
 def _import_all() -> None:
@@ -60,33 +74,48 @@ def _import_all() -> None:
 
 
 def _end(pid: int) -> int:
-    """End a child and what it has started, and return how it ended."""
-    for kill in (os.killpg, os.kill):  # a process that is only just there has no group yet
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(pid, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1]
+    """End all children and what they have started, and return how the child ``pid`` ended."""
+    status = 0
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            for one in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    one.kill()
+            found, how = os.waitpid(-1, 0)
+            status = how if found == pid else status
+    return status
+
+
+def _seconds(pid: int) -> float:
+    """Return the seconds that a child has computed, with all its threads; 0 if the system does not tell."""
+    try:
+        return sum(psutil.Process(pid).cpu_times()[:2])
+    except psutil.Error:
+        return 0.0
 
 
 # --- a student's process ---
 
 
-def _live(sock: socket.socket, work: str, memory: str, readable: set[str] | None) -> None:
+def _live(sock: socket.socket, work: str, memory: float, threads: int, readable: set[str] | None) -> None:
     """Be a student's process until the grader hangs up; never returns."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.setsid()
-    os.chdir(work)
-    scratch = tempfile.mkdtemp(dir=work)
-    os.environ |= dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "XDG_CACHE_HOME", "TORCH_HOME"), scratch)
-    tempfile.tempdir = None
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(nowhere, stream)
     try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.setsid()
+        os.chdir(work)
+        scratch = tempfile.mkdtemp(dir=work)
+        os.environ |= dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "XDG_CACHE_HOME", "TORCH_HOME"), scratch)
+        tempfile.tempdir = None
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
         student = _Student(fence.watch(work))
-        locked = readable is not None and fence.lock(work, readable)
-        fence.limit_memory(float(memory))
+        walls = {}
+        if readable is not None:
+            walls = {"Landlock": kernel.hide_files(work, readable), "seccomp": kernel.refuse_calls()}
+        fence.limit(memory, threads)
         channel = wire.Channel(sock)
-        channel.send({"locked": locked})
+        channel.send({"walls": [name for name, stands in walls.items() if stands]})
         while True:
             message, block = channel.receive()
             tensors = {}
@@ -121,6 +150,9 @@ class _Student:
         except BaseException as error:
             return {"error": _in_words(error)}
 
+    def do_read(self, message: dict, block: bytes, tensors: dict) -> dict:
+        return {"cells": notebook.cells_of(Path(message["name"]).read_bytes())}
+
     def do_run(self, message: dict, block: bytes, tensors: dict) -> dict:
         result = self.shell.run_cell(message["source"], silent=False, store_history=False)
         error = result.error_before_exec or result.error_in_exec
@@ -145,21 +177,20 @@ class _Student:
         return {"value": value, "hooked": hooked}
 
     def patched(self) -> list[str]:
-        """Return the names of the course's checkers that are not what they were when last looked at."""
+        """Return the names of the course's checkers that do something else than when last looked at."""
         before, self.known = self.known, _checkers()
-        return [name for name, code in before.items() if self.known.get(name) is not code][:3]
+        return [name for name, code in before.items() if self.known.get(name) != code][:3]
 
 
-def _checkers() -> dict[str, object]:
-    """Return what makes each function of ``helpers.checks`` the function that it is."""
+def _checkers() -> dict[str, tuple]:
+    """Return what each function of ``helpers.checks`` does; loaded anew, it still does the same."""
     found = {}
     for name, module in list(sys.modules.items()):
         if name.startswith("helpers.checks"):
             for key, value in vars(module).items():
-                if callable(value):
-                    inner = getattr(value, "__wrapped__", value)
-                    found[f"{name}.{key}"] = value
-                    found[f"the code of {name}.{key}"] = getattr(inner, "__code__", None)
+                inner = getattr(value, "__wrapped__", value)
+                if isinstance(inner, types.FunctionType):
+                    found[f"{name}.{key}"] = (getattr(value, "__code__", None), inner.__code__)
     return found
 
 

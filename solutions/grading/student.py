@@ -4,8 +4,8 @@ A function of the student's becomes a proxy: the checker calls it as if it were 
 and tensors come back.
 """
 
-import os
 import pickle
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -15,12 +15,15 @@ from typing import Any
 from torch import nn
 
 from grading import wire
-from grading.sandbox import COPIED, Nursery, state_of
+from grading.sandbox import COPIED, SPARE, Nursery, state_of
 
 GRACE = 2.0  # seconds from the interrupt of what takes too long to the end of its process
 AGAIN = 5.0  # seconds that a cell may take when it is run again, beyond three times those it took first
 MOST_LOST = 10  # times that a notebook may hang or lose its process
 LEAST = 0.1  # the share of its part's time that a cell gets when nothing is left of it
+PATIENCE = 3  # times the seconds that a part may compute may pass by the clock
+LARGE = 1 << 20  # bytes of a notebook
+LOOK = 0.2  # seconds from one look at how long it has computed to the next
 
 
 class Lost(BaseException):
@@ -36,7 +39,7 @@ class Student:
         Args:
             nursery: where its processes come from.
             work: the folder it runs in, inside the nursery's copy of the course.
-            seconds: for a part; see :meth:`begin`.
+            seconds: that a part may compute; see :meth:`begin`.
             memory: in GB.
             guarded: folders in which nothing may change meanwhile.
         """
@@ -48,9 +51,19 @@ class Student:
         self.begin()
 
     def begin(self) -> None:
-        """Begin a part: all of its seconds are left, and no rule is broken yet."""
-        self.end = time.monotonic() + self.seconds
+        """Begin a part: all of its seconds are left, and three times as many by the clock; no rule is broken yet."""
+        self.end, self.left = time.monotonic() + PATIENCE * self.seconds, self.seconds
         self.broken: list[str] = []  # what it did against the rules, in words
+
+    def read(self, name: str) -> list[str]:
+        """Return the cells of a notebook in its folder; raises ValueError or Lost with the reason why not."""
+        answer = self._ask({"do": "read", "name": name})[0]
+        if error := _error(answer):
+            raise ValueError(error[1])
+        cells = answer.get("cells")
+        if (self.work / name).stat().st_size > LARGE:
+            self.stop()  # its memory may still be full of the file
+        return cells
 
     def run(self, source: str) -> str | None:
         """Run a cell; return what was wrong with it, in words, or None."""
@@ -119,9 +132,10 @@ class Student:
             begun = time.monotonic()
             self._start()
             self.end += time.monotonic() - begun
-        seconds = max(self.end - time.monotonic(), LEAST * self.seconds)
+        seconds, left = max(self.left, LEAST * self.seconds), self.end - time.monotonic()
+        clock = max(left, min(LEAST * PATIENCE * self.seconds, left + PATIENCE * self.seconds))  # twice, at the most
         try:
-            answer, found = self._exchange(message, block, seconds)
+            answer, found = self._exchange(message, block, seconds, clock)
             tensors = wire.tensors_of(found)
         except (EOFError, OSError):
             status = self.stop()
@@ -134,22 +148,36 @@ class Student:
             raise Lost(f"asked for more than the {self.memory:.3g} GB of memory that it is given")
         return answer, tensors
 
-    def _exchange(self, message: dict, block: bytes, seconds: float) -> tuple[dict, bytes]:
-        self.channel.send(message, block, max(seconds, 1.0))
-        late = False
-        try:
-            answer, found = self.channel.receive(seconds)
-        except TimeoutError:
-            late = True
-            os.kill(self.pid, signal.SIGINT)
+    def _exchange(self, message: dict, block: bytes, seconds: float, clock: float) -> tuple[dict, bytes]:
+        """Return an answer; raises Lost when it has computed for ``seconds``, or ``clock`` seconds have passed."""
+        begun, late = time.monotonic(), ""
+        before = self.nursery.seconds(self.pid)
+        self.channel.send(message, block, max(clock, 1.0))
+        while True:
+            try:
+                answer, found = self.channel.receive(LOOK)
+                break
+            except TimeoutError:
+                if self.nursery.seconds(self.pid) - before > seconds:
+                    late = f"was still running when its part had computed for {self.seconds:.3g} seconds"
+                elif time.monotonic() - begun > clock:
+                    late = f"was still running after {PATIENCE * self.seconds:.3g} seconds by the clock"
+                elif shutil.disk_usage(self.work).free < SPARE:
+                    late = "filled the disk"
+                if not late:
+                    continue
+            self.nursery.interrupt(self.pid)
             try:
                 answer, found = self.channel.receive(GRACE)
             except TimeoutError:
-                answer = {}
+                answer, found = {}, b""
                 self.stop()
+            break
+        if self.pid is not None:
+            self.left -= self.nursery.seconds(self.pid) - before
         self._note(answer)
         if late:
-            raise Lost(f"was still running when the {self.seconds:.3g} seconds of its part were over")
+            raise Lost(late)
         return answer, found
 
     def _note(self, answer: dict) -> None:
@@ -175,17 +203,17 @@ class Student:
             self.pid, self.channel = self.nursery.start(self.work, self.memory)
         except (EOFError, OSError):
             raise Lost("has no process: none could be started") from None
-        broken = list(self.broken)
+        broken, left = list(self.broken), self.left
         for cell in list(self.done):
             source, took = cell
             try:
-                self._exchange({"do": "run", "source": source}, b"", 3 * took + AGAIN)
+                self._exchange({"do": "run", "source": source}, b"", 3 * took + AGAIN, PATIENCE * (3 * took + AGAIN))
             except (Lost, EOFError, OSError, ValueError):
                 self.done.remove(cell)
                 self.stop()
                 return self._start()
             finally:
-                self.broken = broken  # what the cells did was noted when they ran first
+                self.broken, self.left = broken, left  # what the cells did was noted when they ran first
 
 
 def _error(answer: dict) -> tuple[str, str] | None:
