@@ -51,7 +51,10 @@ SEED = re.compile(r"""^\s*(?:["']?seed["']?\s*[:=]\s*)?(\d+),?\s*$""", re.M)  # 
 
 
 class Rules(NamedTuple):
-    """What is graded: its parts, the notebook's name, files beside it; seconds to compute for a part, memory in GB; the bank's text."""
+    """What is graded: its parts, the notebook's name, files beside it; seconds to compute for a part, memory in GB.
+
+    ``known`` is the text of a private bank: another one is graded anew.
+    """
 
     parts: list[Part]
     notebook: str
@@ -250,10 +253,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"wrote {table}; what stands there is graded again if it changes, and all of it with --again")
     if texts := [text for part in rules.parts for text in part.texts]:
+        columns = ", ".join(f"text {text}" for text in texts)
         print(
-            f"Free texts stand in the columns {', '.join(f'text {text}' for text in texts)}. Read them beside the rubric "
-            "in the key, and write 0 to 3 into the columns level: they stay when you grade again."
+            f"Free texts stand in the columns {columns}. Read them beside the rubric in the key, and write 0 to 3 into"
         )
+        print("the columns beside them, level ...; what you write there stays for as long as the text does.")
     for folder in nursery.left:
         print(f"{folder} could not be removed: remove it as root.", file=sys.stderr)
     changed = sorted({path for path, _ in before ^ _course()})

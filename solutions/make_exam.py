@@ -18,6 +18,7 @@ import pprint
 import re
 import secrets
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -90,15 +91,12 @@ def _facts(drawn: exam.Exam, private: bank.Asked) -> dict[str, object]:
     bad, good = (f"{right[drawn.decides][i - 1]:.2f}" for i in (drawn.refuted, right["believe"]))
     reason = exam_cells.REASONS[drawn.decides]
     facts |= {"bad_number": bad, "good_number": good, "reason": reason}
-    facts["why"] = "\n".join(
-        [
-            f"{drawn.decides} is {bad} for map {drawn.refuted} and {good} for map {right['believe']}. This speaks",
-            f"against map {drawn.refuted}:",
-            reason.replace(", ", ",\n", 1).replace("; ", ";\n", 1),
-            f"Map {right['believe']} passes all three checks. It is not proven right by this:",
-            "a fourth check may refute it, and one picture is an example.",
-        ]
+    why = (
+        f"{drawn.decides} is {bad} for map {drawn.refuted} and {good} for map {right['believe']}. This speaks against "
+        f"map {drawn.refuted}: {reason} Map {right['believe']} passes all three checks. It is not proven right by "
+        "this: a fourth check may refute it, and one picture is an example."
     )
+    facts["why"] = textwrap.fill(why, 80)
     return facts
 
 
@@ -110,7 +108,9 @@ def _forms(private: bank.Asked) -> str:
     forms |= dict.fromkeys(exam.CHECKS, (2,)) | {"believe": [1, 2], "decides": list(exam.CHECKS), "why": str}
     for question in private.questions:
         for name, (value, _) in question.answers.items():
-            forms[name] = tuple(value.shape) if isinstance(value, torch.Tensor) else () if value != str(value) else "a word"
+            forms[name] = (
+                tuple(value.shape) if isinstance(value, torch.Tensor) else () if value != str(value) else "a word"
+            )
         forms |= dict.fromkeys(filter(None, [question.free_text]), str)
     text = pprint.pformat(forms, width=88, compact=True, sort_dicts=False).replace("<class 'str'>", "str")
     return f"FORMS = {text}".replace("'", '"').replace("\n", "\n        ")
@@ -123,7 +123,9 @@ def write(seed: int, folder: Path, private: bank.Asked = bank.NOTHING) -> None:
         ValueError: the folder holds something already.
     """
     if folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"{folder} holds something already, perhaps an exam whose seed is needed: name another folder.")
+        raise ValueError(
+            f"{folder} holds something already, perhaps an exam whose seed is needed: name another folder."
+        )
     students, key = folder / "students", folder / "key"
     students.mkdir(parents=True, exist_ok=True)
     key.mkdir(mode=0o700)
@@ -142,14 +144,16 @@ def write(seed: int, folder: Path, private: bank.Asked = bank.NOTHING) -> None:
 
 def _write_for_one(file: Path, text: str) -> None:
     """Write a text that nobody but its owner can read."""
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
-        opened.write(text)
+    file.touch(mode=0o600, exist_ok=False)
+    file.write_text(text, encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the exam that the command line asks for; return the exit status."""
     parser = argparse.ArgumentParser(description="Write a fresh exam and its key.")
-    parser.add_argument("--seed-file", type=Path, metavar="FILE", help="take the seed that stands in FILE, not a new one")
+    parser.add_argument(
+        "--seed-file", type=Path, metavar="FILE", help="take the seed that stands in FILE, not a new one"
+    )
     parser.add_argument("--bank", type=Path, metavar="FILE", help="add the questions of this file (docs/teaching.md)")
     parser.add_argument("--output", type=Path, help="new folder inside the course (build/exam-DATE-TIME)")
     asked = parser.parse_args(arguments)

@@ -40,7 +40,18 @@ OTHERS = {"draw": dict, "mistakes": dict, "free_text": str, "rubric": list}
 PUBLIC = ("q1", "q2", "q3")  # may be left out; q4, the judgement, is part of every exam
 TAKEN = {  # names that the exam's own cells bind
     *("x", "x_marked", "classes", "exam", "net", "form", "titles", "SIZES", "torch", "attribution", "evaluation"),
-    *("plotting", "shapes", "load_classifier", "peak", "value", "fell", "on_watermark", "on_object", "deleted", "named"),
+    *(
+        "plotting",
+        "shapes",
+        "load_classifier",
+        "peak",
+        "value",
+        "fell",
+        "on_watermark",
+        "on_object",
+        "deleted",
+        "named",
+    ),
     *("meaning", "other_class", "adds_up", "removed", "believe", "decides", "why"),
 }
 BANK = re.compile(r"""^\s*bank\s*=\s*["']?(.+?)["']?\s*$""", re.M)  # a line of the file that holds an exam's seed
@@ -127,7 +138,7 @@ def asked(file: Path | None, names: dict[str, Any], numbers: np.random.Generator
         numbers: random numbers of the exam's seed, for the choices.
 
     Raises:
-        ValueError: the bank cannot be read, or something in it is not as it should be; says what, and in which question.
+        ValueError: the bank cannot be read, or something in it is not as it should be; says what and where.
     """
     if file is None:
         return NOTHING

@@ -38,8 +38,8 @@ class Exam(NamedTuple):
 
     ``tensors``: ``pictures`` and ``marked`` uint8 [N, 128, 128, 3], without and with the watermark; ``classes`` and
     ``distractors`` int64 [N], ``objects`` and ``watermarks`` bool [N, 128, 128]; the nets' weights, ``A.`` and ``B.``;
-    ``maps`` float32 [2, 2, 128, 128], those of question 4 for the object's class, map 1 and map 2, and for the distractor's;
-    ``number`` int64 [], by which the notebook knows its data.
+    ``maps`` float32 [2, 2, 128, 128], those of question 4 for the object's class, map 1 and map 2, and those for the
+    distractor's; ``number`` int64 [], by which the notebook knows its data.
     """
 
     tensors: dict[str, Tensor]
@@ -64,10 +64,11 @@ def draw(seed: int) -> Exam:
     if seed < 0:
         raise ValueError(f"the seed is {seed}; give a number that is 0 or more.")
     rng = stream(seed, "exam")
-    first, chosen = int(rng.integers(2**40, 2**50)), np.sort(rng.permutation(DRAWN)[:PICTURES])
+    first = int(rng.integers(2**40, 2**50))
     plain, marked = planted_cues.planted(DRAWN, first), planted_cues.planted(DRAWN, first, watermark=0.0)
     letters = dict(zip("AB", rng.permutation(NETS).tolist(), strict=True))
     arrays = {"pictures": plain.images, "marked": marked.images, "classes": plain.labels, "distractors": plain.others}
+    chosen = _some_named_rightly(arrays, rng)
     arrays |= {"objects": plain.objects, "watermarks": marked.watermarks}
     tensors = {name: torch.from_numpy(array[chosen]) for name, array in arrays.items()}
     for letter, name in letters.items():
@@ -83,6 +84,19 @@ def draw(seed: int) -> Exam:
     exam = next(one for one in exams if not _on_object(one, tensors["classes"]).isnan().any())
     tensors["number"] = _number(tensors)
     return _with_maps_to_judge(exam, stream(seed, "judgement"))
+
+
+def _some_named_rightly(arrays: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Return the numbers of pictures, question 3's net naming some of them rightly, and not all."""
+    right = _named_as(arrays["pictures"]).numpy() == arrays["classes"]
+    tries = (np.sort(rng.permutation(DRAWN)[:PICTURES]) for _ in range(1000))
+    return next(chosen for chosen in tries if 0 < right[chosen].sum() < PICTURES)
+
+
+def _named_as(pictures: np.ndarray) -> Tensor:
+    """Return the classes that question 3's net gives to pictures."""
+    with torch.no_grad():
+        return load_classifier("shapes_vgg", world="course").model(shapes.preprocess(pictures)).argmax(1)
 
 
 def stream(seed: int, what: str) -> np.random.Generator:
@@ -165,9 +179,7 @@ def on_watermark(exam: Exam, letter: str, pictures: str = "marked") -> Tensor:
 
 def named_right(exam: Exam) -> Tensor:
     """Return which pictures question 3's net names rightly, bool [N]."""
-    vgg, x = load_classifier("shapes_vgg", world="course").model, shapes.preprocess(exam.tensors["pictures"].numpy())
-    with torch.no_grad():
-        return vgg(x).argmax(1) == exam.tensors["classes"]
+    return _named_as(exam.tensors["pictures"].numpy()) == exam.tensors["classes"]
 
 
 def _maps(exam: Exam, target: Tensor | None, relu: bool = False) -> tuple[nn.Module, Tensor, Tensor]:
@@ -255,7 +267,9 @@ def parts(exam: Exam, asked: Asked = NOTHING) -> list[Part]:
         classes, truth = exam.tensors["classes"], right["named"].float()
         mistakes = {
             "these are the pictures that the net names wrongly.": 1 - truth,
-            "these are the net's answers; compare them with classes.": lambda: _named_as(exam).float(),
+            "these are the net's answers; compare them with classes.": lambda: _named_as(
+                exam.tensors["pictures"].numpy()
+            ).float(),
             "these are the classes that were drawn.": classes.float(),
         }
         name_the_mistake(torch.as_tensor(named).float(), mistakes, truth, what="named")
@@ -298,12 +312,6 @@ def parts(exam: Exam, asked: Asked = NOTHING) -> list[Part]:
     return own + [part for question in asked.questions for part in question.parts()]
 
 
-def _named_as(exam: Exam) -> Tensor:
-    vgg = load_classifier("shapes_vgg", world="course").model
-    with torch.no_grad():
-        return vgg(shapes.preprocess(exam.tensors["pictures"].numpy())).argmax(1)
-
-
 # --- question 4: two maps of one picture, one of which a number refutes ---
 
 
@@ -334,9 +342,7 @@ def refuting(numbers: list[Tensor], margin: float = 0.0) -> Tensor:
         margin: by which the limits are moved, as a share of them, for ``removed`` in logits; below 0 more is refuted.
     """
     other_class, adds_up, removed = numbers
-    return torch.stack(
-        [other_class > ALIKE * (1 + margin), (adds_up - 1).abs() > OFF * (1 + margin), removed > margin]
-    )
+    return torch.stack([other_class > ALIKE * (1 + margin), (adds_up - 1).abs() > OFF * (1 + margin), removed > margin])
 
 
 def _with_maps_to_judge(exam: Exam, rng: np.random.Generator) -> Exam:

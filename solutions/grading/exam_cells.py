@@ -34,11 +34,12 @@ if exam["number"] != {number}:
 def net(letter):
     \"\"\"Return net A or net B of this exam.\"\"\"
     model = ShapesResNet()
-    model.load_state_dict({{name[2:]: value for name, value in exam.items() if name.startswith(letter + ".")}})
+    own = {{name[2:]: exam[name] for name in exam if name.startswith(letter + ".")}}
+    model.load_state_dict(own)
     return model.eval().requires_grad_(False)""",
     "{forms}",
     """def form(**answers):
-    \"\"\"Say whether each answer has the form that is asked for; right or wrong is another question.\"\"\"
+    \"\"\"Say whether answers have the form that is asked for, and not whether they are right.\"\"\"
     for name, answer in answers.items():
         asked = FORMS[name]
         if answer is ... or isinstance(answer, str) and not answer.strip(" .\\n"):
@@ -50,7 +51,8 @@ def net(letter):
             said = "the form is right" if right else f"one of {{asked}} is asked for"
         else:
             found = torch.as_tensor(answer).shape
-            said = "the form is right" if found == asked else f"{{list(found)}}, not {{list(asked)}}"
+            wrong = f"{{list(found)}}, not {{list(asked)}}"
+            said = "the form is right" if found == asked else wrong
         print(f"{{name}}: {{said}}.")
 
 
@@ -106,7 +108,8 @@ small = [attribution.cam(net(letter), x_marked, layer="layer4") for letter in "A
 maps = [attribution.upsample(one, (128, 128)).relu() for one in small]
 on_watermark = torch.stack([(m * exam["watermarks"]).sum((1, 2)) / m.sum((1, 2)) for m in maps])
 fell = "AB"[on_watermark.mean(1).argmax()]
-display(plotting.grid(torch.cat(maps), over=torch.cat([exam["marked"]] * 2), columns={count}, row_labels=["A", "B"]))
+below = torch.cat([exam["marked"]] * 2)
+display(plotting.grid(torch.cat(maps), over=below, columns={count}, row_labels=["A", "B"]))
 ### END SOLUTION
 form(fell=fell, on_watermark=on_watermark)""",
 ]
@@ -127,28 +130,34 @@ second takes them as they are.
     """on_object, deleted = ..., ...
 ### BEGIN SOLUTION
 vgg = load_classifier("shapes_vgg").model
-large = attribution.upsample(attribution.{method}(vgg, x, classes, layer="{layer}", relu=False), (128, 128))
+small = attribution.{method}(vgg, x, classes, layer="{layer}", relu=False)
+large = attribution.upsample(small, (128, 128))
 on_object = evaluation.mass_accuracy(large, exam["objects"])
 deleted = evaluation.area(*evaluation.deletion(vgg, x, large, classes, steps={steps}))
 display(plotting.grid(large, over=exam["pictures"], columns={count}))
 ### END SOLUTION
 form(on_object=on_object, deleted=deleted)""",
-    """**What the network says.** `shapes_vgg` does not name all of these pictures rightly: on some of them its largest
-logit is not that of the class in `classes`, for which you made the maps. **Answers:** `named`, bool [{count}], whether the
-largest logit is that of `classes`; and a text, `meaning`: what do the maps of the pictures with a wrong answer show, and
-what do they not show? May `on_object` and `deleted` be averaged over all {count} pictures, and what would you report?
+    """**What the network says.** `shapes_vgg` names only some of these pictures rightly: on the others its largest
+logit is not that of the class in `classes`, for which you made the maps. **Answers:** `named`, bool [{count}], whether
+the largest logit is that of `classes`; and a text, `meaning`: what do the maps of the pictures with a wrong answer
+show, and what do they not show? May `on_object` and `deleted` be averaged over all {count} pictures, and what would
+you report?
 
 <!-- BEGIN SOLUTION -->
-**Answer.** `named` is {named}: {right_count} of {count}. A map for the class in `classes` shows where the logit of that class
-gets its evidence. It is defined for every class, and it may lie on the object although another class wins. So it
-does not explain a wrong answer: for this, take the map of the class that won, or of the difference of both logits.
+**Answer.** `named` is {named}: {right_count} of {count}. A map for the class in `classes` shows where the logit of
+that class gets its evidence. It is defined for every class, and it may lie on the object although another class
+wins. So it does not explain a wrong answer: for this, take the map of the class that won, or of the difference of
+both logits.
 
-| level | what a text says on this level |
-|---|---|
-| 3 | All of level 2, and what to report: the two groups apart, or {right_count} of {count} beside the mean; and that {count} pictures are too few to compare groups. |
-| 2 | On wrong pictures the map explains the logit of a class that did not win. A high `on_object` there does not mean that the network recognised the object; the answer itself needs the map of the class that won. |
-| 1 | Says that {wrong_count} of {count} answers are wrong and the maps are to be read with care, but not which class they explain; or calls these maps wrong or useless because the answer is wrong. |
-| 0 | No text; or takes a map on the object for a right answer; or does not mention that answers are wrong. |
+What the text says on each level:
+
+- **Level 3.** All of level 2, and what to report: the two groups apart, or {right_count} of {count} beside the
+  mean; and that {count} pictures are too few to compare groups.
+- **Level 2.** On wrong pictures the map explains the logit of a class that did not win. A high `on_object` there
+  does not mean that the network recognised the object; the answer itself needs the map of the class that won.
+- **Level 1.** Says that {wrong_count} of {count} answers are wrong and the maps are to be read with care, but not
+  which class they explain; or calls these maps wrong or useless because the answer is wrong.
+- **Level 0.** No text; or takes a map on the object for a right answer; or does not mention that answers are wrong.
 <!-- END SOLUTION -->""",
     """named = ...
 meaning = \"\"\"...\"\"\"
@@ -179,18 +188,20 @@ plotting.grid(
     columns=3,
     width=8,
 )""",
-    """**Caption.** The picture, and both maps for the class {own_class} over it. Red is for this class, blue is against it. Each
-map has its own scale.
+    """**Caption.** The picture, and both maps for the class {own_class} over it. Red is for this class, blue is against
+it. Each map has its own scale.
 
 One of the maps is refuted by one of these checks, and only by this one. Compute for both maps, [2], map 1 first:
 
-- `other_class`, the rank correlation of the map for the class {own_class} with the map for the class {other_class_number}
-  (`evaluation.rank_correlation`). Above {alike}, the map hardly depends on the class, and is refuted.
-- `adds_up`, the sum of the map for the class {own_class}, divided by the logit of this class for the picture minus its logit for
-  the input 0. If it differs from 1 by more than {off}, the map is refuted.
-- `removed`, the area under the deletion curve of the map for the class {own_class} (its logit, {steps} steps, with 0 as the
-  baseline), minus that of the map `evaluation.centred_gaussian(x[[{judged}]])`, which knows nothing about the picture. Above
-  0, pixels are removed in a worse order than without a look at the picture, and the map is refuted.""",
+- `other_class`, the rank correlation of the map for the class {own_class} with the map for the class
+  {other_class_number} (`evaluation.rank_correlation`). Above {alike}, the map hardly depends on the class, and is
+  refuted.
+- `adds_up`, the sum of the map for the class {own_class}, divided by the logit of this class for the picture minus
+  its logit for the input 0. If it differs from 1 by more than {off}, the map is refuted.
+- `removed`, the area under the deletion curve of the map for the class {own_class} (its logit, {steps} steps, with
+  0 as the baseline), minus that of the map `evaluation.centred_gaussian(x[[{judged}]])`, which knows nothing about
+  the picture. Above 0, pixels are removed in a worse order than without a look at the picture, and the map is
+  refuted.""",
     """other_class, adds_up, removed = ..., ..., ...
 ### BEGIN SOLUTION
 resnet, picture = load_classifier("shapes_resnet").model, x[[{judged}]]
@@ -210,9 +221,9 @@ control = deleted_area(evaluation.centred_gaussian(picture)[0])
 removed = torch.stack([deleted_area(one) - control for one in own])
 ### END SOLUTION
 form(other_class=other_class, adds_up=adds_up, removed=removed)""",
-    """**Your judgement. Answers:** `believe`, the number of the map that you would rather believe, 1 or 2; `decides`, the check
-that refutes the other one, "other_class", "adds_up" or "removed"; and a text, `why`: what the deciding number is for
-both maps, why it speaks against one of them, and what it leaves open about the other one.
+    """**Your judgement. Answers:** `believe`, the number of the map that you would rather believe, 1 or 2; `decides`,
+the check that refutes the other one, "other_class", "adds_up" or "removed"; and a text, `why`: what the deciding number
+is for both maps, why it speaks against one of them, and what it leaves open about the other one.
 
 <!-- BEGIN SOLUTION -->
 **Answer.** Map {believe}; `{decides}` refutes map {refuted}.
@@ -227,12 +238,15 @@ Map {believe} is integrated gradients from the input 0, {points} points. Map {re
 compared to 2 % of the larger one. The points for `believe` and `decides` are given together, since a coin finds the
 map.
 
-| level | what a text says on this level |
-|---|---|
-| 3 | All of level 2, and a limit: map {believe} is not refuted, and so not proven right; one picture is an example; or a mistake that these three checks cannot see. |
-| 2 | `{decides}` is {bad_number} for map {refuted} and {good_number} for map {believe}, and why that matters: {reason} |
-| 1 | The right map and the right check, but only "the number is worse", without what a right map must give; or a right reason that is mixed with how the maps look. |
-| 0 | No text; or decides by the looks of the maps alone; or defends map {refuted}. |
+What the text says on each level:
+
+- **Level 3.** All of level 2, and a limit: map {believe} is not refuted, and so not proven right; one picture is an
+  example; or a mistake that these three checks cannot see.
+- **Level 2.** `{decides}` is {bad_number} for map {refuted} and {good_number} for map {believe}, and why that
+  matters: {reason}
+- **Level 1.** The right map and the right check, but only "the number is worse", without what a right map must
+  give; or a right reason that is mixed with how the maps look.
+- **Level 0.** No text; or decides by the looks of the maps alone; or defends map {refuted}.
 <!-- END SOLUTION -->""",
     """believe, decides = ..., ...
 why = \"\"\"...\"\"\"
@@ -248,8 +262,8 @@ REASONS = dict(
         CHECKS,
         (
             "a map that is nearly the same for two classes cannot say what speaks for one of them.",
-            "what the pixels add has to sum to what was added in all; otherwise its values are not shares of the logit.",
-            "if the largest values mark what the logit needs, it falls sooner than in an order made without the picture.",
+            "the pixels' values have to sum to what was added in all; otherwise they are no shares of it.",
+            "if its largest values are what the logit needs, removing them first hurts it more than a fixed order.",
         ),
         strict=True,
     )
@@ -264,14 +278,22 @@ def of_bank(question: Question, number: int) -> list[str]:
     if question.free_text:
         blank.append(f'{question.free_text} = """..."""')
         given.append(question.free_text)
-        rows = ["", "| level | what a text says on this level |", "|---|---|"]
-        rows += [f"| {level} | {' '.join(question.rubric[level].split())} |" for level in reversed(range(LEVELS))]
+        rows = ["", "What the text says on each level:", ""]
+        rows += [f"- **Level {i}.** {' '.join(question.rubric[i].split())}" for i in reversed(range(LEVELS))]
     right = [
         f"- `{name}` is `{value.tolist() if hasattr(value, 'tolist') else value}`, to {100 * tolerance:g} %."
         for name, (value, tolerance) in question.answers.items()
     ]
     known = [f"- A known mistake: {hint}" for hint in question.mistakes]
-    text = [f"## Question {number}: {question.title}", "", question.text, "", "<!-- BEGIN SOLUTION -->", "**Answer.**", ""]
+    text = [
+        f"## Question {number}: {question.title}",
+        "",
+        question.text,
+        "",
+        "<!-- BEGIN SOLUTION -->",
+        "**Answer.**",
+        "",
+    ]
     text += [*right, *known, *rows, "<!-- END SOLUTION -->"]
     code = [*blank, "### BEGIN SOLUTION", question.solution, "### END SOLUTION"]
     code.append(f"form({', '.join(f'{name}={name}' for name in given)})")
