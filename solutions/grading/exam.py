@@ -19,6 +19,7 @@ from grading import bank
 from grading.bank import NOTHING, Asked
 from grading.parts import Part
 from helpers import attribution, evaluation, plotting
+from helpers.attribution.progress import watching
 from helpers.checks import Wrong, checker, name_the_mistake
 from helpers.data import planted_cues, shapes
 from helpers.models import load_classifier
@@ -345,6 +346,7 @@ def refuting(numbers: list[Tensor], margin: float = 0.0) -> Tensor:
     return torch.stack([other_class > ALIKE * (1 + margin), (adds_up - 1).abs() > OFF * (1 + margin), removed > margin])
 
 
+@watching(lambda done, total, what: None)  # no progress bar
 def _with_maps_to_judge(exam: Exam, rng: np.random.Generator) -> Exam:
     """Return the exam with two maps of a picture of which exactly one is refuted, by exactly one check and clearly."""
     order = rng.permutation(len(CHECKS)).tolist()
