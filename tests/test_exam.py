@@ -116,6 +116,10 @@ def test_every_question_has_one_clear_answer(seed):
     assert right["believe"] + one.refuted == 3
     for margin in (-0.5, 0.5):  # no rounding decides
         assert torch.equal(exam.refuting([right[name] for name in exam.CHECKS], margin), refuted)
+    for part in exam.parts(one):
+        given = [right[name] for name in part.answers]
+        assert part.check(*given) is True and part.check(*[...] * len(given)) is None, part.name
+        assert part.check(*[8 if isinstance(one, str | int) else torch.zeros(3) for one in given]) is False, part.name
 
 
 def test_a_negative_seed_is_an_error():

@@ -69,8 +69,8 @@ def draw(seed: int) -> Exam:
     plain, marked = planted_cues.planted(DRAWN, first), planted_cues.planted(DRAWN, first, watermark=0.0)
     letters = dict(zip("AB", rng.permutation(NETS).tolist(), strict=True))
     arrays = {"pictures": plain.images, "marked": marked.images, "classes": plain.labels, "distractors": plain.others}
-    chosen = _some_named_rightly(arrays, rng)
     arrays |= {"objects": plain.objects, "watermarks": marked.watermarks}
+    chosen = _pictures(arrays, rng)
     tensors = {name: torch.from_numpy(array[chosen]) for name, array in arrays.items()}
     for letter, name in letters.items():
         weights = load_classifier(name, world="course").model.state_dict()
@@ -87,11 +87,24 @@ def draw(seed: int) -> Exam:
     return _with_maps_to_judge(exam, stream(seed, "judgement"))
 
 
-def _some_named_rightly(arrays: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Return the numbers of pictures, question 3's net naming some of them rightly, and not all."""
+def _pictures(arrays: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Return the numbers of pictures on which question 2 is clear, and of which question 3's net names some rightly."""
     right = _named_as(arrays["pictures"]).numpy() == arrays["classes"]
-    tries = (np.sort(rng.permutation(DRAWN)[:PICTURES]) for _ in range(1000))
-    return next(chosen for chosen in tries if 0 < right[chosen].sum() < PICTURES)
+    kept, fell = (
+        _shares(load_classifier(name, world="course").model, arrays["marked"], arrays["watermarks"]) for name in NETS
+    )
+    for _ in range(10_000):
+        chosen = np.sort(rng.permutation(DRAWN)[:PICTURES])
+        if 0 < right[chosen].sum() < PICTURES and fell[chosen].min() > max(0.05, 3 * kept[chosen].max()):
+            return chosen
+    raise AssertionError("no six of these pictures make clear questions; take another seed.")
+
+
+def _shares(model: nn.Module, pictures: np.ndarray, watermarks: np.ndarray) -> np.ndarray:
+    """Return the share of each CAM for the net's own answer that lies on the watermark, [N]."""
+    x = shapes.preprocess(pictures)
+    maps = attribution.upsample(attribution.cam(model, x, layer="layer4"), x.shape[2:])
+    return evaluation.mass_accuracy(maps, torch.from_numpy(watermarks)).nan_to_num(1.0).numpy()
 
 
 def _named_as(pictures: np.ndarray) -> Tensor:
