@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "solutions")]
 
 import nbformat  # noqa: E402
-import torch  # noqa: E402
 from grade import seed_of  # noqa: E402
 from grading import bank, exam, exam_cells  # noqa: E402
 from make_exercises import blank, execute  # noqa: E402
@@ -108,9 +107,7 @@ def _forms(private: bank.Asked) -> str:
     forms |= dict.fromkeys(exam.CHECKS, (2,)) | {"believe": [1, 2], "decides": list(exam.CHECKS), "why": str}
     for question in private.questions:
         for name, (value, _) in question.answers.items():
-            forms[name] = (
-                tuple(value.shape) if isinstance(value, torch.Tensor) else () if value != str(value) else "a word"
-            )
+            forms[name] = str if isinstance(value, str) else tuple(getattr(value, "shape", ()))
         forms |= dict.fromkeys(filter(None, [question.free_text]), str)
     text = pprint.pformat(forms, width=88, compact=True, sort_dicts=False).replace("<class 'str'>", "str")
     return f"FORMS = {text}".replace("'", '"').replace("\n", "\n        ")
