@@ -80,7 +80,7 @@ def typed(notebook, values):
         if cell.cell_type == "code" and "...  # your code here" in cell.source:
             names = [one.strip() for one in cell.source.partition("=")[0].split(",")]
             plain = [v.tolist() if isinstance(v := values[one], torch.Tensor) else v for one in names]
-            cell.source = cell.source.replace("...  # your code here", f"{', '.join(names)} = {plain!r}")
+            cell.source = cell.source.replace("...  # your code here", f"{', '.join(names)}, = {plain!r}")
     return filled
 
 
@@ -503,4 +503,6 @@ def test_the_bank_in_the_documentation_is_a_bank(private):
 
 def test_the_pages_do_not_present_a_guessable_seed():
     for page in ("README.md", "docs/teaching.md", "docs/grading.md", "Makefile"):
-        assert not re.search(r"exam.{0,20}SEED=|make_exam.py.*--seed |--exam \d", (ROOT / page).read_text(encoding="utf-8")), page
+        assert not re.search(
+            r"exam.{0,20}SEED=|make_exam.py.*--seed |--exam \d", (ROOT / page).read_text(encoding="utf-8")
+        ), page

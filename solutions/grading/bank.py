@@ -39,7 +39,20 @@ NEEDED = {"name": str, "title": str, "text": str, "solution": str, "answers": di
 OTHERS = {"draw": dict, "mistakes": dict, "free_text": str, "rubric": list}
 PUBLIC = ("q1", "q2", "q3")  # may be left out; q4, the judgement, is part of every exam
 TAKEN = {  # names that the exam's own cells bind
-    *("x", "x_marked", "classes", "exam", "net", "form", "titles", "SIZES", "torch", "attribution", "evaluation"),
+    *(
+        "x",
+        "x_marked",
+        "classes",
+        "exam",
+        "data",
+        "net",
+        "form",
+        "titles",
+        "SIZES",
+        "torch",
+        "attribution",
+        "evaluation",
+    ),
     *(
         "plotting",
         "shapes",

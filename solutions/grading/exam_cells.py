@@ -26,9 +26,10 @@ from helpers import attribution, evaluation, plotting
 from helpers.data import shapes
 from helpers.models import ShapesResNet, load_classifier
 
-exam = load_file("exam.safetensors")
-if exam["number"] != {number}:
+data = load_file("exam.safetensors")
+if data["number"] != {number}:
     raise ValueError("This exam.safetensors belongs to another exam.")
+exam = data
 
 
 def net(letter):
