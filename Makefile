@@ -2,7 +2,7 @@
 # What a caller names (IN, LESSON ...) is read by the shell, as "$$IN", so that blanks and quotes in it are safe; make
 # passes it on as it was written, so that a dollar sign stays one. ARGS alone holds several words. uv compiles no byte
 # code unless it is told to; without it torch takes twice as long to import, in each kernel.
-NAMED := $(foreach name,IN LESSON AFTER REPO SEED MNIST PROJECT,$(if $(filter-out undefined,$(origin $(name))),$(name)))
+NAMED := $(foreach name,IN LESSON AFTER REPO SEED SEED_FILE BANK MNIST PROJECT,$(if $(filter-out undefined,$(origin $(name))),$(name)))
 $(foreach name,$(NAMED),$(eval export override $(name) := $$(value $(name))))
 PYTHON ?= python3
 ARGS ?=
@@ -32,7 +32,7 @@ help:
 	@echo "make site       build the course's pages from the saved notebooks, into build/site/html"
 	@echo "make progress   show which exercises of your notebooks are solved (ARGS=--run runs them anew)"
 	@echo "make slides     write slides of every lesson, into build/slides (ARGS='cam grad_cam': of these)"
-	@echo "make exam       write an exam of its own, and its key (SEED=7), into build/"
+	@echo "make exam       write an exam and its key into build/ (SEED_FILE=file: one that was written before; BANK=file: questions of your own)"
 	@echo "make grade      grade a folder of notebooks (IN='my class'; ARGS='--exam FILE' for an exam, whose seed FILE holds)"
 	@echo "make nbgrader   write the exercises as nbgrader takes them, into build/"
 	@echo "make project-data  draw the data of a student project, into build/projects (PROJECT=handover, weather or choice; SEED=7: other pictures)"
@@ -108,7 +108,8 @@ progress: env
 	$(BIN)/python -m tools.progress $(ARGS)
 
 exam: env
-	$(BIN)/python solutions/make_exam.py --seed "$${SEED:?which exam? make exam SEED=7}" $(ARGS)
+	@test -z "$$SEED" || { echo "Others can see a seed on a command line: write it into a file, make exam SEED_FILE=file" >&2; exit 2; }
+	$(BIN)/python solutions/make_exam.py $${SEED_FILE:+--seed-file "$$SEED_FILE"} $${BANK:+--bank "$$BANK"} $(ARGS)
 
 grade: env
 	$(BIN)/python solutions/grade.py "$${IN:?which folder? make grade IN=folder}" $(ARGS)

@@ -22,8 +22,9 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 with contextlib.suppress(ImportError):  # Windows has none, and is told below that it cannot grade
@@ -50,16 +51,25 @@ SEED = re.compile(r"""^\s*(?:["']?seed["']?\s*[:=]\s*)?(\d+),?\s*$""", re.M)  # 
 
 
 class Rules(NamedTuple):
-    """What is graded: its parts, the notebook's name, files beside it; seconds to compute for a part, memory in GB."""
+    """What is graded: its parts, the notebook's name, files beside it; seconds to compute for a part, memory in GB.
+
+    ``known`` is the text of a private bank: another one is graded anew.
+    """
 
     parts: list[Part]
     notebook: str
     files: dict[str, bytes]
     seconds: float = 120.0
     memory: float = 4.0
+    known: str = ""
 
 
-Scores = dict[str, tuple[int, str]]  # of each part: points, and the reason why there are none
+class Scores(dict[str, tuple[int, str]]):
+    """Of each part the points, and the reason why there are none; and the free texts, by their variables."""
+
+    def __init__(self, scores: Mapping[str, tuple[int, str]] = MappingProxyType({})) -> None:
+        super().__init__(scores)
+        self.texts: dict[str, str] = {}
 
 
 def grade_one(submission: Submission, rules: Rules, nursery: Nursery, guarded: Path) -> Scores | str:
@@ -86,7 +96,7 @@ def grade_one(submission: Submission, rules: Rules, nursery: Nursery, guarded: P
 
 
 def _grade_cells(cells: list[str], parts: list[Part], student: Student) -> Scores:
-    scores, root, failed, last = {}, None, None, None  # root: what went wrong first of all
+    scores, root, failed, last = Scores(), None, None, None  # root: what went wrong first of all
     for number, source in enumerate(cells, 1):
         if wrong := student.run(source):
             wrong = f"cell {number} {wrong}"
@@ -94,6 +104,7 @@ def _grade_cells(cells: list[str], parts: list[Part], student: Student) -> Score
             root = root or wrong
         for last in (part for part in parts if part.mark in source):
             scores[last.name] = _judge(last, student, failed)
+            scores.texts |= _texts(last, student)
             student.begin()
             failed = None
     if last and student.broken:
@@ -102,8 +113,21 @@ def _grade_cells(cells: list[str], parts: list[Part], student: Student) -> Score
     for part in parts:
         if part.name not in scores:
             scores[part.name] = _judge(part, student, failed)
+            scores.texts |= _texts(part, student)
             student.begin()
-    return {part.name: scores[part.name] for part in parts}
+    ordered = Scores({part.name: scores[part.name] for part in parts})
+    ordered.texts = scores.texts
+    return ordered
+
+
+def _texts(part: Part, student: Student) -> dict[str, str]:
+    """Return the free texts that belong to a part; one that is missing, or is no text, is empty."""
+    texts = {}
+    for name in part.texts:
+        with contextlib.suppress(KeyError, Lost):
+            (value,) = student.fetch([name])
+            texts[name] = value.strip() if isinstance(value, str) and value.strip(" .\n") else ""
+    return texts
 
 
 def _judge(part: Part, student: Student, failed: str | None) -> tuple[int, str]:
@@ -142,7 +166,7 @@ def grade(folder: Path, rules: Rules, nursery: Nursery, again: bool = False) -> 
         OSError: the table cannot be written any more; what it held stays there.
     """
     found, now = submissions(folder, rules.notebook), {}
-    table, course = Table(folder / TABLE, [part.name for part in rules.parts]), _version(rules, nursery.root)
+    table, course = _table(folder, rules), _version(rules, nursery.root)
     for name, one in found.items():
         wrong, version = one.wrong, ""
         if not wrong:
@@ -155,11 +179,15 @@ def grade(folder: Path, rules: Rules, nursery: Nursery, again: bool = False) -> 
             if not wrong and nursery.fence is None:
                 print(nursery.describe(), flush=True)
             now[name] = wrong or grade_one(one, rules, nursery, folder)
-            table.put(name, one.entry, version, now[name])
+            table.put(name, one.entry, version, now[name], getattr(now[name], "texts", None))
         row = table.row(one.entry)
         said = f"not graded. {row['not graded']}" if row["not graded"] else f"{row['total']} of {len(rules.parts)}"
         print(f"{shown(name)}: {said}{', as before' * known}", flush=True)
     return now
+
+
+def _table(folder: Path, rules: Rules) -> Table:
+    return Table(folder / TABLE, [part.name for part in rules.parts], [t for part in rules.parts for t in part.texts])
 
 
 def _version(rules: Rules, root: Path) -> str:
@@ -209,8 +237,10 @@ def main(arguments: list[str] | None = None) -> int:
         if asked.exam is None:
             rules = Rules(exercises(), file_name("exercises"), {}, asked.seconds, asked.memory)
         else:
-            drawn = exam.draw(seed_of(asked.exam))
-            rules = Rules(exam.parts(drawn), exam.NOTEBOOK, exam.files(drawn), asked.seconds, asked.memory)
+            seed = seed_of(asked.exam)
+            drawn, private = exam.draw(seed), exam.private(Path(asked.exam), seed)
+            every, files = exam.parts(drawn, private), exam.files(drawn)
+            rules = Rules(every, exam.NOTEBOOK, files, asked.seconds, asked.memory, private.known)
         with Nursery(ROOT) as nursery, alone(asked.folder):
             grade(asked.folder, rules, nursery, asked.again)
     except ValueError as error:
@@ -222,6 +252,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"Stopped: {error}. {table} has the grades so far; mend this, and go on.", file=sys.stderr)
         return 1
     print(f"wrote {table}; what stands there is graded again if it changes, and all of it with --again")
+    if texts := [text for part in rules.parts for text in part.texts]:
+        columns = ", ".join(f"text {text}" for text in texts)
+        print(
+            f"Free texts stand in the columns {columns}. Read them beside the rubric in the key, and write 0 to 3 into"
+        )
+        print("the columns beside them, level ...; what you write there stays for as long as the text does.")
     for folder in nursery.left:
         print(f"{folder} could not be removed: remove it as root.", file=sys.stderr)
     changed = sorted({path for path, _ in before ^ _course()})

@@ -109,17 +109,21 @@ def test_make_takes_folders_with_blanks_quotes_and_dollars(tmp_path, monkeypatch
         (["links", "REPO=a b"], [["-m", "tools.links", "a b"]]),
         (["links", "REPO=$a/$(b)"], [["-m", "tools.links", "$a/$(b)"]]),
         (["slides", "ARGS=cam grad_cam"], [["-m", "tools.slides", "cam", "grad_cam"]]),
-        (["exam", "SEED=7"], [["solutions/make_exam.py", "--seed", "7"]]),
+        (["exam"], [["solutions/make_exam.py"]]),
+        (
+            ["exam", "SEED_FILE=my seed", "BANK=$a"],
+            [["solutions/make_exam.py", "--seed-file", "my seed", "--bank", "$a"]],
+        ),
+        (["exam", "SEED=7"], []),
         (["order"], [["-m", "tools.order"]]),
         (["grade"], []),
-        (["exam"], []),
         (["new"], []),
     ],
 )
 def test_make_passes_on_what_it_is_given_and_asks_for_what_it_needs(tmp_path, words, passed):
     got, said = made(tmp_path, *words)
     assert got == passed and bool(said) == (not passed)
-    assert passed or re.search(rf"which (folder|exam|name)\? make {words[0]} [A-Z]+=", said)
+    assert passed or re.search(rf"(which (folder|name)\?|into a file,) make {words[0]} [A-Z_]+=", said)
 
 
 def test_make_test_all_is_make_test_and_every_test_that_waits_for_it():

@@ -23,6 +23,7 @@ class Part(NamedTuple):
         name: of its column.
         mark: what stands in the code of the cell that it is graded after.
         check: a checker; it is given the ``answers``, the student's variables of these names, and then ``given()``.
+        texts: the student's variables that hold free texts: no point is computed for them, the table shows them.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Part(NamedTuple):
     check: Callable[..., bool | None]
     answers: tuple[str, ...]
     given: Callable[[], tuple[Any, ...]] = tuple
+    texts: tuple[str, ...] = ()
 
 
 def exercises() -> list[Part]:

@@ -3,7 +3,7 @@
 import csv
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 FORMULA = tuple("=+-@'＝＋－＠")  # what a spreadsheet takes for the beginning of one, and the sign against it
@@ -37,18 +37,21 @@ class Table:
         rows: the cells of each row by their columns, by the entry of the folder that they are about.
     """
 
-    def __init__(self, file: Path, parts: Sequence[str]) -> None:
+    def __init__(self, file: Path, parts: Sequence[str], texts: Sequence[str] = ()) -> None:
         """Read what stands in the file, or begin a table.
 
         Args:
             file: to write to.
             parts: names of the parts that score.
+            texts: names of free texts; beside each there is an empty column for the level that a person gives it.
 
         Raises:
             ValueError: the file is no table of these parts, or none can be written there.
         """
-        self.file, self.parts, self.rows = file, list(parts), {}
-        self.columns = ["name", "file", *parts, "total", "not graded", *(f"why {part}" for part in parts), "version"]
+        self.file, self.parts, self.texts, self.rows = file, list(parts), list(texts), {}
+        columns = [column for text in texts for column in (f"text {text}", f"level {text}")]
+        self.columns = ["name", "file", *parts, "total", "not graded", *(f"why {part}" for part in parts), *columns]
+        self.columns.append("version")
         away = "move it away, or give it another name, and start again."
         try:
             if not stat.S_ISREG(file.lstat().st_mode):
@@ -78,8 +81,23 @@ class Table:
         """Tell whether the grades of an entry are known, of this version of it."""
         return self.row(entry).get("version") == version
 
-    def put(self, name: str, entry: str, version: str, scores: dict[str, tuple[int, str]] | str) -> None:
-        """Write the row of an entry; in place of scores there may be the reason why there are none."""
+    def put(
+        self,
+        name: str,
+        entry: str,
+        version: str,
+        scores: dict[str, tuple[int, str]] | str,
+        texts: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write the row of an entry.
+
+        Args:
+            name: of the student.
+            entry: of the folder.
+            version: that :meth:`has` knows it by.
+            scores: points of each part and the reason why there are none; or the reason why nothing was graded.
+            texts: the free texts by their names. A level that a person has given stays as long as the text does.
+        """
         row = dict.fromkeys(self.columns, "") | {"name": plain(name), "file": plain(entry), "version": version}
         if isinstance(scores, str):
             row["not graded"] = plain(f"It {scores}.")
@@ -87,6 +105,11 @@ class Table:
             row |= {part: str(points) for part, (points, _) in scores.items()}
             row |= {f"why {part}": plain(why) for part, (_, why) in scores.items()}
             row["total"] = str(sum(points for points, _ in scores.values()))
+        before = self.row(entry)
+        for text in self.texts:
+            row[f"text {text}"] = plain(" ".join((texts or {}).get(text, "").split()))
+            if before.get(f"text {text}") == row[f"text {text}"]:
+                row[f"level {text}"] = before[f"level {text}"]
         self.rows[row["file"]] = row
         self.write()
 

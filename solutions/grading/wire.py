@@ -21,6 +21,7 @@ from torch import Tensor
 MOST_TEXT, MOST_BLOCK = 4 << 20, 256 << 20  # bytes of one message
 HEAD = struct.Struct("<QQ")  # lengths of the JSON and of the block
 DEPTH, LENGTH = 4, 1000  # of lists inside lists, of one list
+LETTERS = 6000  # of a text
 
 
 class Channel:
@@ -86,7 +87,7 @@ def pack(value: Any, tensors: dict[str, Tensor], depth: int = 0) -> list:
     if value is None or isinstance(value, EllipsisType | NotImplementedType):
         return ["blank", None]
     if isinstance(value, bool | int | float | str):
-        return ["plain", value[:LENGTH] if isinstance(value, str) else value]
+        return ["plain", value[:LETTERS] if isinstance(value, str) else value]
     if hasattr(value, "images"):  # what class_prototypes returns; its checker has a hint for it
         return ["other", type(value).__name__, ["images"]]
     if isinstance(value, list | tuple) and len(value) <= LENGTH and depth < DEPTH:
