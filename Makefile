@@ -9,7 +9,7 @@ ARGS ?=
 BIN := .venv/bin
 INSTALLED := .venv/installed
 INSTALLED_ALL := .venv/installed-all
-SLOW := $(patsubst %,tests/test_%.py,cluster colab explorer_browser nbgrader playground site slides)
+SLOW := $(patsubst %,tests/test_%.py,cluster colab explorer_browser nbgrader playground report_browser site slides)
 export OMP_WAIT_POLICY := passive
 export NO_ALBUMENTATIONS_UPDATE := 1
 
