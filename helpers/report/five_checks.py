@@ -373,6 +373,7 @@ def _verdict(method: str, rows: list[Row], count: int) -> str:
     own = {row.check: row for row in rows if row.method == method}
     failed = [check for check in FAILED if own[check].holds is False]
     open_ones = [check for check in FAILED if own[check].holds is None]
+    few_steps = own["completeness"].holds is None and own["completeness"].value is not None
     name = method[0].upper() + method[1:]
     if failed:
         text = f"Do not rely on {method} here: {'; '.join(FAILED[check] for check in failed)}."
@@ -385,6 +386,8 @@ def _verdict(method: str, rows: list[Row], count: int) -> str:
         )
     if open_ones:
         text += f" Not decided: {', '.join(open_ones)}."
+    if few_steps:
+        text += f" With {STEPS} steps its values do not add up, so read their order and not their size."
     if own["completeness"].holds is False and not failed:
         text += " Its values do not add up to the score, so read their order and not their size."
     if count < MANY:
