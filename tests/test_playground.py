@@ -119,7 +119,7 @@ def test_every_part_of_the_page_that_a_script_looks_for_is_there():
 def test_a_page_that_cannot_be_built_leaves_the_old_one_as_it_was(tmp_path, monkeypatch):
     folder = tmp_path / "page"
     folder.mkdir()
-    (folder / "index.html").write_text("the old page")
+    (folder / "index.html").write_text("the old page", encoding="utf-8")
 
     def shut(*_):
         raise SystemExit("there is no network")
@@ -132,7 +132,7 @@ def test_a_page_that_cannot_be_built_leaves_the_old_one_as_it_was(tmp_path, monk
             with pytest.raises(SystemExit, match="no network"):
                 playground.build(folder)
         assert [path.name for path in tmp_path.rglob("*")] == ["page", "index.html"]
-        assert (folder / "index.html").read_text() == "the old page"
+        assert (folder / "index.html").read_text(encoding="utf-8") == "the old page"
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,15 @@ def test_npm_that_fails_is_told_from_npm_that_is_missing(tmp_path, monkeypatch, 
     commands = tmp_path / "bin"
     commands.mkdir()
     if said:
-        (commands / "npm").write_text(f"#!/bin/sh\necho '{said}' >&2\necho \"$@\" > '{tmp_path}/given'\nexit 1\n")
+        script = f"#!/bin/sh\necho '{said}' >&2\necho \"$@\" > '{tmp_path}/given'\nexit 1\n"
+        (commands / "npm").write_text(script, encoding="utf-8")
         (commands / "npm").chmod(0o755)
     monkeypatch.setenv("PATH", str(commands))
     monkeypatch.setattr(npm, "ROOT", tmp_path)
     with pytest.raises(SystemExit, match=f"^a@1 is needed, which npm fetches once: {expected}"):
         npm.fetch("a@1")
     assert not list((tmp_path / "build" / "npm").iterdir())
-    assert not said or "--fetch-retries=0" in (tmp_path / "given").read_text()
+    assert not said or "--fetch-retries=0" in (tmp_path / "given").read_text(encoding="utf-8")
 
 
 def test_it_is_served_on_this_machine_also_where_the_port_is_taken():

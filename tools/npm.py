@@ -11,10 +11,10 @@ UNREACHABLE = {"ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOU
 UNREACHABLE |= {"ERR_SOCKET_TIMEOUT"}
 
 
-def reason(said: str) -> str:
+def reason(said: bytes) -> str:
     """Return in a sentence why npm failed, and the cure, from what it wrote to its error stream."""
-    found = re.search(r"code (\w+)", said)
-    code = found[1] if found else "no code"
+    found = re.search(rb"code (\w+)", said)
+    code = found[1].decode() if found else "no code"
     if code in UNREACHABLE:
         return f"there is no network ({code}); connect this machine once, and repeat the command."
     return f"npm failed ({code}); run npm ping, which says whether npm works here, and repeat the command."
@@ -32,7 +32,7 @@ def fetch(package: str) -> Path:
         command = ["npm", "pack", package, "--loglevel=error", "--fetch-retries=0"]
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
             try:
-                subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+                subprocess.run(command, cwd=folder, check=True, capture_output=True)
             except OSError as error:
                 raise SystemExit(f"{package} is needed, which npm fetches once: install npm ({error}).") from None
             except subprocess.CalledProcessError as error:
