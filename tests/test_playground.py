@@ -25,7 +25,7 @@ from helpers import attribution, evaluation
 from helpers.data import UNSEEN, load_digits, mosaics, photographs, shapes
 from helpers.data.digits import frame, generate
 from helpers.models import load_classifier
-from tools import lessons
+from tools import lessons, npm
 from tools.playground import build as playground
 from tools.playground.__main__ import serve
 from tools.playground.networks import DigitExplained, WithMaps
@@ -114,6 +114,48 @@ def test_every_part_of_the_page_that_a_script_looks_for_is_there():
     for path in playground.PAGE.glob("*.js"):
         for name in re.findall(r'\$\("([\w-]+)"\)', path.read_text(encoding="utf-8")):
             assert name in there, f"{path.name} looks for .{name}"
+
+
+def test_a_page_that_cannot_be_built_leaves_the_old_one_as_it_was(tmp_path, monkeypatch):
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "index.html").write_text("the old page", encoding="utf-8")
+
+    def shut(*_):
+        raise SystemExit("there is no network")
+
+    for part in ("fetch", "write_imagenet"):  # the first thing that may fail, and a late one
+        with monkeypatch.context() as patched:
+            for name in ("write_runtime", "write_networks", "fetch"):
+                patched.setattr(playground, name, lambda *_: None)
+            patched.setattr(playground, part, shut)
+            with pytest.raises(SystemExit, match="no network"):
+                playground.build(folder)
+        assert [path.name for path in tmp_path.rglob("*")] == ["page", "index.html"]
+        assert (folder / "index.html").read_text(encoding="utf-8") == "the old page"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("npm error code ENOTFOUND\nnpm error syscall getaddrinfo", r"there is no network \(ENOTFOUND\); connect"),
+        ("npm error code E404\nnpm error 404 Not Found", r"npm failed \(E404\); run npm ping"),
+        (None, "install npm"),
+    ],
+)
+def test_npm_that_fails_is_told_from_npm_that_is_missing(tmp_path, monkeypatch, said, expected):
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    if said:
+        script = f"#!/bin/sh\necho '{said}' >&2\necho \"$@\" > '{tmp_path}/given'\nexit 1\n"
+        (commands / "npm").write_text(script, encoding="utf-8")
+        (commands / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(commands))
+    monkeypatch.setattr(npm, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match=f"^a@1 is needed, which npm fetches once: {expected}"):
+        npm.fetch("a@1")
+    assert not list((tmp_path / "build" / "npm").iterdir())
+    assert not said or "--fetch-retries=0" in (tmp_path / "given").read_text(encoding="utf-8")
 
 
 def test_it_is_served_on_this_machine_also_where_the_port_is_taken():
@@ -344,6 +386,8 @@ def drag(page, selector, *places):
 def test_a_reader_draws_a_digit(opened):
     page, faults = opened
     pressed = page.locator("#digit .scores button[aria-pressed='true'] .name")
+    answer(page, "digit", lambda: drag(page, "#digit .draw", (0.5, 0.15), (0.5, 0.85)))
+    assert pressed.inner_text() == "1"  # the sample 4 that the area opens with is gone
     for label in (7, 0):
         answer(
             page,
@@ -353,6 +397,7 @@ def test_a_reader_draws_a_digit(opened):
         assert pressed.inner_text() == str(label)
     page.locator("#digit .clear").click()
     page.wait_for_function("document.querySelector('#digit .sum').textContent.startsWith('Draw a digit')")
+    assert page.locator("#digit .time").inner_text() == ""
     answer(page, "digit", lambda: drag(page, "#digit .draw", (0.5, 0.15), (0.5, 0.85)))
     assert pressed.inner_text() == "1"
     found, logit = sum_and_logit(page, "digit")
@@ -402,6 +447,23 @@ def test_a_reader_opens_a_mosaic_and_a_photograph(opened, tmp_path):
     classifier = load_classifier("efficientnet_lite0")
     mosaic = mosaics(1, seed=4, names=playground.MOSAIC_OF, side=112)[0]
     answer(page, "photograph", lambda: page.locator("#photograph .mosaics button").first.click())
+    names = [classifier.categories[c] for c in mosaic.categories]
+    wanted, unknown = page.locator("#photograph .wanted"), page.locator("#photograph .unknown")
+    wanted.fill("tabby")
+    answer(page, "photograph", lambda: wanted.press("Enter"))
+    said = f"The four photographs are labelled {', '.join(names[:-1])} and {names[-1]}; "
+    said += "this class is none of these labels."
+    assert page.locator("#photograph .remark").inner_text() == said
+    wanted.fill("cat")
+    wanted.press("Enter")
+    near = "ImageNet has no class of exactly this name. Classes that contain it: tiger cat, Persian cat, Siamese cat."
+    assert unknown.inner_text() == near
+    wanted.fill("qqq")
+    wanted.press("Enter")
+    assert unknown.inner_text() == "ImageNet has no class of this name. Choose one from the list."
+    wanted.fill("")
+    wanted.press("Enter")
+    assert unknown.inner_text() == ""
     for quarter, c in enumerate(mosaic.categories):
         button = page.locator(f"#photograph .scores button[data-number='{c}']")
         answer(page, "photograph", button.click)
@@ -433,6 +495,7 @@ def test_a_reader_opens_a_mosaic_and_a_photograph(opened, tmp_path):
 def test_it_fits_every_screen_in_both_themes_and_is_accessible(opened):
     page, faults = opened
     shots = os.environ.get("PLAYGROUND_SHOTS")
+    answer(page, "digit", lambda: page.locator("#digit .samples button").first.click())
     with tarfile.open(playground.fetch("axe-core@4.14.1")) as archive:
         page.add_script_tag(content=archive.extractfile("package/axe.min.js").read().decode())
     for scheme in ("light", "dark"):
@@ -441,12 +504,42 @@ def test_it_fits_every_screen_in_both_themes_and_is_accessible(opened):
             page.set_viewport_size({"width": width, "height": 900})
             page.wait_for_timeout(500)
             assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+            for part in ("digit", "shapes", "photograph"):
+                assert page.locator(f"#{part} .heads").is_visible()
+                assert page.locator(f"#{part} .scores .logit").first.is_visible()
             found = page.evaluate("axe.run().then((all) => all.violations.map((one) => [one.id, one.nodes[0].html]))")
             assert not found, f"{width} {scheme}: {found}"
             for part in ("digit", "shapes", "photograph") if shots else ():
                 page.locator(f"#{part}").screenshot(path=Path(shots) / f"{width}_{scheme}_{part}.png")
     page.set_viewport_size({"width": 1280, "height": 900})
     assert not faults
+
+
+@slow
+def test_numbers_that_are_rounded_to_zero_have_no_sign(opened):
+    page, _ = opened
+    found = page.evaluate(
+        """async () => {
+          const { number, signed } = await import("./parts.js");
+          return [-0.04, 0.04, 0, -0.06, 0.06].flatMap((v) => [number(v, 1), signed(v, 1)]);
+        }"""
+    )
+    assert found == ["0.0"] * 6 + ["\u22120.1", "\u22120.1", "0.1", "+0.1"]
+
+
+@slow
+def test_a_file_that_is_dropped_anywhere_does_not_replace_the_page(opened):
+    page, _ = opened
+    prevented = page.evaluate(
+        """() => ["dragover", "drop"].map((kind) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File(["x"], "own.png", { type: "image/png" }));
+          const event = new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true });
+          document.querySelector("h1").dispatchEvent(event);
+          return event.defaultPrevented;
+        })"""
+    )
+    assert prevented == [True, True]
 
 
 @slow

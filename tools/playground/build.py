@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -128,14 +129,8 @@ def page(licences: list[str], of_site: bool) -> str:
     return text
 
 
-def build(folder: Path, of_site: bool = False) -> None:
-    """Write the playground into a folder, which is replaced.
-
-    Args:
-        folder: where to.
-        of_site: whether the other pages of the site lie around it.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
+def write_page(folder: Path, of_site: bool) -> None:
+    """Write the playground into a folder that does not exist yet."""
     shutil.copytree(PAGE, folder)
     shutil.copyfile(ROOT / "docs" / "_static" / "favicon.svg", folder / "favicon.svg")
     write_runtime(folder / "ort")
@@ -158,6 +153,25 @@ def build(folder: Path, of_site: bool = False) -> None:
         "pictures": size(*pictures.glob("photograph_*"), *pictures.glob("mosaic_*")),
     }
     (folder / "made.json").write_text(json.dumps(made), encoding="utf-8")
+
+
+def build(folder: Path, of_site: bool = False) -> None:
+    """Write the playground into a folder, which is replaced once all is there; after a failure it is as it was.
+
+    Args:
+        folder: where to.
+        of_site: whether the other pages of the site lie around it.
+
+    Raises:
+        SystemExit: onnxruntime-web is not here, and npm cannot fetch it.
+    """
+    fetch(RUNTIME)  # before anything else, as this is what may fail
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+        made = Path(beside) / "page"
+        write_page(made, of_site)
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
 
 
 def size(*files: Path) -> int:

@@ -11,7 +11,7 @@ export async function digit(root, labels) {
   const $ = (name) => root.querySelector(`.${name}`);
   const canvas = $("draw"), pen = canvas.getContext("2d", { willReadFrequently: true });
   const run = await openDigit(), sheet = await rgbOf("pictures/digits.png"), say = speaker($("said"));
-  const state = { x: null, chosen: 0, other: 1, follow: true, drawn: false };
+  const state = { x: null, chosen: 0, other: 1, follow: true, drawn: false, opening: false };
 
   const update = live(async () => {
     const start = performance.now();
@@ -63,7 +63,9 @@ export async function digit(root, labels) {
     for (const name of ["seen", "gradient", "product", "guided"]) drawGrey($(name), new Float32Array(784), 28);
     showScores($("scores"), DIGITS.map((c) => [c, String(c), null, null]), -1, choose);
     $("sum").replaceChildren("Draw a digit, or choose a sample.");
-    $("alike").textContent = "";
+    $("alike").textContent = $("time").textContent = "";
+    delete $("time").dataset.ms;
+    say("The drawing area is empty.");
   }
 
   function label(name, words, more) {
@@ -80,12 +82,11 @@ export async function digit(root, labels) {
   function wipe() {
     pen.fillStyle = "black";
     pen.fillRect(0, 0, SIDE, SIDE);
-    Object.assign(state, { x: null, drawn: false });
-    update();
+    Object.assign(state, { x: null, drawn: false, opening: false });
   }
 
   function sample(i) {
-    state.drawn = false;
+    Object.assign(state, { drawn: false, opening: false });
     const at = (k) => Math.floor(k / 28) * sheet.width + 28 * i + (k % 28); // pixel k of sample i in the strip
     state.x = Float32Array.from({ length: 784 }, (_, k) => sheet.rgb[3 * at(k)] / 255);
     drawGrey($("seen"), state.x, 28);
@@ -97,6 +98,7 @@ export async function digit(root, labels) {
   let last;
   dragged(canvas, ([x, y], first) => {
     Object.assign(pen, { strokeStyle: "white", lineWidth: PEN, lineCap: "round", lineJoin: "round" });
+    if (first && state.opening) wipe(); // a chosen sample stays, so that it can be changed
     if (first) last = [x, y];
     pen.beginPath();
     pen.moveTo(...last);
@@ -106,7 +108,10 @@ export async function digit(root, labels) {
     state.drawn = true;
     update();
   });
-  $("clear").onclick = wipe;
+  $("clear").onclick = () => {
+    wipe();
+    update();
+  };
   $("follow").onchange = () => {
     state.follow = $("follow").checked;
     update();
@@ -118,6 +123,7 @@ export async function digit(root, labels) {
   });
   $("samples").style.setProperty("--count", labels.length);
   sample(labels.indexOf(4));
+  state.opening = true;
   root.dataset.ready = "yes";
 }
 

@@ -1,7 +1,11 @@
 // What the parts of the page share: numbers as text, lists of scores, equations, and updates one at a time.
 
-export const number = (v, digits = 2) => (v < 0 ? "\u2212" : "") + Math.abs(v).toFixed(digits);
-export const signed = (v, digits = 2) => (v < 0 ? "\u2212" : "+") + Math.abs(v).toFixed(digits);
+// A number with its sign; what is rounded to zero has none. `plus` stands before a positive number.
+export const number = (v, digits = 2, plus = "") => {
+  const size = Math.abs(v).toFixed(digits);
+  return (Number(size) === 0 ? "" : v < 0 ? "\u2212" : plus) + size;
+};
+export const signed = (v, digits = 2) => number(v, digits, "+");
 export const percent = (share) => `${(100 * share).toFixed(1)} %`;
 export const tiny = (v) => (v < 5e-7 ? "below 0.000001" : v.toFixed(6));
 export const sum = (values) => values.reduce((a, b) => a + b, 0);

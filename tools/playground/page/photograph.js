@@ -30,7 +30,7 @@ export function photograph(root, { photographs, mosaics }) {
       run, side: SIDE, n: 7, names, biases,
       // the five highest, those that a mosaic is made of, and one that was asked for by its name
       listed: (order, chosen, { classes }) => [...new Set([...order.slice(0, 5), ...classes, chosen])],
-      remark: (map, chosen, { classes }) => (classes.length === 4 ? inQuarter(map, classes.indexOf(chosen)) : ""),
+      remark: (map, chosen, { classes }) => (classes.length === 4 ? inQuarter(map, classes, chosen, names) : ""),
     });
     const show = (rgb, title, classes) => part.open({ rgb, x: asInput(rgb, 127, 128), title, classes });
 
@@ -69,7 +69,7 @@ export function photograph(root, { photographs, mosaics }) {
     $("classes").replaceChildren(...names.map((name) => element("option", { value: name })));
     $("wanted").onchange = () => {
       const wanted = $("wanted").value.trim().toLowerCase(), c = names.findIndex((name) => name.toLowerCase() === wanted);
-      $("unknown").textContent = c < 0 ? "ImageNet has no class of this name. Choose one from the list." : "";
+      $("unknown").textContent = c < 0 && wanted ? noClass(names, wanted) : "";
       if (c >= 0) part.ask(c);
     };
     $("file").onchange = () => {
@@ -86,6 +86,17 @@ export function photograph(root, { photographs, mosaics }) {
   }
 }
 
+// What is said where no class has the wanted name, in small letters: up to three classes that contain it, those that
+// contain it as a word of its own first.
+function noClass(names, wanted) {
+  const spaced = (name) => ` ${name.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, " ")} `;
+  const asWord = names.filter((name) => spaced(name).includes(` ${wanted} `));
+  const near = [...new Set([...asWord, ...names.filter((name) => name.toLowerCase().includes(wanted))])].slice(0, 3);
+  return near.length
+    ? `ImageNet has no class of exactly this name. Classes that contain it: ${near.join(", ")}.`
+    : "ImageNet has no class of this name. Choose one from the list.";
+}
+
 // How much of the map's positive part lies in a quarter of the picture: helpers.evaluation.grid_pointing.
 export function shareInQuarter(map, quarter) {
   let all = 0, there = 0;
@@ -98,8 +109,11 @@ export function shareInQuarter(map, quarter) {
   return there / all;
 }
 
-function inQuarter(map, quarter) {
-  if (quarter < 0) return "This class is not one of the four photographs.";
+function inQuarter(map, classes, chosen, names) {
+  const quarter = classes.indexOf(chosen), labels = classes.map((c) => names[c]), last = labels.pop();
+  if (quarter < 0) {
+    return `The four photographs are labelled ${labels.join(", ")} and ${last}; this class is none of these labels.`;
+  }
   const share = Math.round(100 * shareInQuarter(map, quarter));
   return `Of the positive part of the map, ${share} % lies in the quarter that shows this class. Chance is 25 %.`;
 }

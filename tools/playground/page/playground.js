@@ -14,6 +14,13 @@ async function begin(id, part, given) {
   }
 }
 
+// A file that is dropped beside the part that opens it would take the place of the page.
+for (const kind of ["dragover", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
+  });
+}
+
 const made = await (await fetch("made.json")).json();
 for (const shown of document.querySelectorAll("[data-bytes]")) {
   const bytes = shown.dataset.bytes.split(" ").map((name) => made.bytes[name]).reduce((a, b) => a + b);
