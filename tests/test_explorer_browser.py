@@ -244,7 +244,7 @@ def test_keys_reach_the_controls_and_not_the_cells_of_the_notebook(page, folder)
 
 
 def test_a_reader_uses_the_explorer(page, folder, shots):
-    choose(page, network="efficientnet_lite0")
+    settle(page, "network", "efficientnet_lite0")
     for label, option in (("method", "grad_cam"), ("beside it", "none"), ("class", "the highest")):
         settle(page, label, option)
     choose(page, network="shapes_resnet")
