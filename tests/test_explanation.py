@@ -115,7 +115,12 @@ def test_what_need_not_or_does_not_add_up_is_said(resnet, vgg, picture):
     assert whole.sum.due == pytest.approx(rise.item(), abs=1e-3)
     assert whole.sum.found == pytest.approx(whole.heat.sum().item(), abs=1e-3)
     assert not whole.sum._replace(found=whole.sum.due * 1.2).holds
-    assert "they miss it by 2" in str(whole.sum._replace(due=10.0, found=12.0))
+    assert str(whole.sum._replace(due=10.0, found=10.05)).endswith("add up to 10.050: they do.")
+    assert str(whole.sum._replace(due=7.58, found=7.958)).endswith("7.958: they do within 5% (off by 0.378).")
+    assert str(whole.sum._replace(due=0.1, found=0.14)).endswith("they do within 5% of one logit (off by 0.04).")
+    missed = str(whole.sum._replace(due=10.0, found=12.0))
+    assert missed.endswith("they miss it by 2; 25 points are few for this network.")
+    assert str(whole.sum._replace(due=10.0, found=12.0, reason="")).endswith("they miss it by 2.")
 
 
 def test_grades_only_where_the_truth_is_known(resnet, picture):
@@ -277,10 +282,31 @@ def test_a_method_without_an_answer_says_so_and_the_next_one_answers(box):
     assert box.shown and len(images(box)) == 2 and not wrong(box)
 
 
-def test_a_net_of_the_other_world_has_its_stand_in(box):
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ("efficientnet_lite0", "The network in use is still efficientnet_lite0."),
+        ("shapes_resnet", "still shapes_resnet; you can choose efficientnet_lite0 in the list."),
+    ],
+)
+def test_a_net_that_has_a_stand_in_only_leaves_the_one_in_use(box, before, says):
+    box.net.value = before
+    wait(box)
     box.net.value = "resnet18"
     wait(box)
-    assert "In place of resnet18: efficientnet_lite0, the real network that is here" in box.words.value and box.shown
+    assert box.net.value == before == box.classifier.name and box.shown and len(images(box)) == 2
+    assert "In place of resnet18: efficientnet_lite0, the real network that is here" in box.words.value
+    assert says in box.words.value
+    box.category.value = 3
+    wait(box)
+    assert "resnet18" not in box.words.value, "the list and the answer agree, so it is said once"
+
+
+def test_a_stand_in_at_the_start_is_named_in_the_list():
+    box = explorer("resnet18")
+    wait(box)
+    assert box.net.value == box.loaded == "efficientnet_lite0" and box.shown
+    assert "In place of resnet18: efficientnet_lite0" in box.words.value
 
 
 def test_a_net_that_cannot_be_had_leaves_the_one_in_use(box, monkeypatch):
@@ -297,7 +323,10 @@ def test_a_net_that_cannot_be_had_leaves_the_one_in_use(box, monkeypatch):
     assert box.shown.method == "cam"
 
 
-FORMS = {"7": lambda content: {"a.png": {"content": content}}, "8": lambda content: ({"content": memoryview(content)},)}
+FORMS = {
+    "7": lambda content: {"a.png": {"content": content}},
+    "8": lambda content: ({"name": "a.png", "content": memoryview(content)},),
+}
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -305,8 +334,13 @@ def test_an_upload_is_shown_and_a_broken_one_gets_a_sentence(box, form, picture)
     for broken in (BROKEN, b"", b"hello", as_file(picture.image)[:500]):
         before = box.picture.value
         box.read(form(broken))
-        assert "This file cannot be read as a picture" in wrong(box) and box.picture.value == before
-        assert box.shown is None and len(images(box)) == 1, "no map beside an error"
+        assert wrong(box).startswith("a.png cannot be read as a picture") and box.picture.value == before
+        assert box.shown is None and not images(box), "no picture or map of something else below its name"
+        box.opacity.value = 0.5 if box.opacity.value == 0.8 else 0.8
+        assert not images(box), "nor after another opacity"
+    box.category.value = 3
+    wait(box)
+    assert len(images(box)) == 2 and not wrong(box), "the next question is answered on the picture in the list"
     box.read(form(as_file(picture.image[:, ::-1])))
     wait(box)
     assert box.picture.value == OWN and np.array_equal(box.shown.seen, picture.image[:, ::-1])
@@ -315,7 +349,7 @@ def test_an_upload_is_shown_and_a_broken_one_gets_a_sentence(box, form, picture)
     wait(box)
     assert box.picture.value == OWN and np.array_equal(box.shown.seen, picture.image[:, ::-1])
     box.read(form(b""))
-    assert "This file cannot be read as a picture" in box.words.value
+    assert "a.png cannot be read as a picture" in box.words.value
     box.read(type(form(b""))())  # the control was emptied
     box.method.value = "gradient"
     wait(box)
@@ -327,19 +361,23 @@ def test_a_broken_file_comes_through_the_control_itself_without_anywidget(monkey
     box = explorer("shapes_resnet")
     wait(box)
     now = datetime.now(UTC)
-    eight = ({"name": "a", "type": "", "size": 1, "content": memoryview(BROKEN), "last_modified": now},)
+    eight = ({"name": "a.png", "type": "", "size": 1, "content": memoryview(BROKEN), "last_modified": now},)
     seven = {"a.png": {"metadata": {}, "content": BROKEN}}
     box.upload.set_trait("value", seven if ipywidgets.__version__.startswith("7") else eight)
-    assert "This file cannot be read as a picture" in wrong(box)
+    assert "a.png cannot be read as a picture" in wrong(box)
 
 
 def test_what_the_browser_sends_is_shown_and_what_it_refuses_is_said(box, picture):
     pytest.importorskip("anywidget")
-    box.upload._handle_custom_msg({"note": "a.jpg has 12.0 MB"}, [memoryview(as_file(picture.image[:, ::-1]))])
+    box.upload._handle_custom_msg(
+        {"name": "a.jpg", "note": "a.jpg has 12.0 MB"}, [memoryview(as_file(picture.image[:, ::-1]))]
+    )
     wait(box)
     assert box.picture.value == OWN and "a.jpg has 12.0 MB" in box.words.value and len(images(box)) == 2
     box.upload._handle_custom_msg({"refused": "b.heic has 12.0 MB, and was not sent."}, [])
-    assert "was not sent" in wrong(box) and box.shown is None and len(images(box)) == 1
+    assert "was not sent" in wrong(box) and box.shown is None and not images(box)
+    box.upload._handle_custom_msg({"name": "c.png", "note": ""}, [memoryview(BROKEN)])
+    assert wrong(box).startswith("c.png cannot be read as a picture") and not images(box)
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("RGB", "jpeg"), ("L", "png"), ("RGBA", "webp"), ("P", "gif")])
@@ -481,7 +519,9 @@ def test_a_photograph_for_a_net_of_shapes_is_refused_with_a_sentence_and_taken_b
     Image.fromarray(picture).save(data, "png")
     box.read(({"name": "cat.png", "content": data.getvalue(), "type": "image/png", "size": 1},))
     wait(box)
-    assert "knows ten shapes on drawings of 128 x 128" in box.words.value and len(images(box)) == 1
+    assert "This picture has 451 x 300 pixels" in wrong(box), "width before height"
+    assert "knows ten shapes on drawings of 128 x 128" in wrong(box) and len(images(box)) == 1
+    assert "For photographs, choose efficientnet_lite0 in the list network." in wrong(box)
     box.net.value = "efficientnet_lite0"
     wait(box)
     assert "tiger cat" in box.words.value and len(images(box)) == 2

@@ -100,7 +100,7 @@ def page(lab, folder):
             str(folder / "profile"),
             executable_path=CHROMIUM,
             args=QUIET,
-            viewport={"width": 1300, "height": 1000},
+            viewport={"width": 1280, "height": 1000},
             timeout=1000 * PATIENCE,
         )
         page = browser.new_page()
@@ -194,6 +194,9 @@ def test_photographs_and_the_real_network_come_first(page, shots):
     assert control(page, "picture").input_value() == "a cup of coffee"
     assert "espresso" in said(page) and "a colour scale of its own" in said(page)
     assert page.locator(f"{BOX} {MAP}").count() == 2
+    assert page.locator(".jp-FileBrowser").is_visible()
+    tops = page.locator(f"{BOX} figure").evaluate_all("all => all.map(one => one.getBoundingClientRect().top)")
+    assert len(tops) == 3 and max(tops) - min(tops) < 1, "both maps stand beside the picture"
 
 
 def test_every_control_and_picture_has_a_name(page):
@@ -241,7 +244,7 @@ def test_keys_reach_the_controls_and_not_the_cells_of_the_notebook(page, folder)
 
 
 def test_a_reader_uses_the_explorer(page, folder, shots):
-    choose(page, network="efficientnet_lite0")
+    settle(page, "network", "efficientnet_lite0")
     for label, option in (("method", "grad_cam"), ("beside it", "none"), ("class", "the highest")):
         settle(page, label, option)
     choose(page, network="shapes_resnet")
@@ -279,8 +282,8 @@ def test_a_reader_uses_the_explorer(page, folder, shots):
 
     (folder / "broken.png").write_bytes(b"no picture")
     upload(page, folder / "broken.png")
-    wait_for(lambda: "This file cannot be read as a picture" in said(page), "the sentence")
-    assert page.locator(f"{BOX} {MAP}").count() == 0, "a map beside an error"
+    wait_for(lambda: "broken.png cannot be read as a picture" in said(page), "the sentence")
+    assert page.locator(f"{BOX} {PICTURE}, {BOX} {MAP}").count() == 0, "another picture below the file's name"
     page.screenshot(path=str(shots / "explorer_4_broken.png"))
     choose(page, method="guided_grad_cam")
     before = sources(page)

@@ -71,7 +71,7 @@ def test_the_real_network_takes_the_place_of_torchvisions_and_a_line_says_so_eac
 @pytest.mark.parametrize("name", ["shapes_resnet", "shapes_vgg", "shapes_watermark"])
 def test_a_net_of_shapes_takes_no_photograph(name):
     classifier = load_classifier(name)
-    with pytest.raises(ValueError, match=rf"300 x 451 pixels; {name} knows ten shapes .*'efficientnet_lite0'"):
+    with pytest.raises(ValueError, match=rf"451 x 300 pixels; {name} knows ten shapes .*'efficientnet_lite0'"):
         classifier.preprocess(photograph("chelsea"))
     assert classifier.preprocess(pictures(classifier, 1)).shape == (1, 3, 128, 128)
 

@@ -33,7 +33,7 @@ async function send(model, file) {
     }
   }
   const note = small === file ? "" : `${size}; the browser made it smaller, at most ${SIDE} pixels wide and high.`;
-  model.send({ note }, undefined, [await small.arrayBuffer()]);
+  model.send({ name: file.name, note }, undefined, [await small.arrayBuffer()]);
 }
 
 // JupyterLab takes a list or a slider for no place to write, and would move, insert, cut or delete cells.

@@ -8,16 +8,29 @@ from torch import Tensor, nn
 from helpers import attribution
 from helpers.evaluation.methods import SAMPLES
 
+EXACT = 0.01  # share up to which a sum is said to hold, without a word about how well
 AVERAGING = ("grad_cam", "hires_cam", "xgrad_cam")  # signed, they are CAM itself where a net has one
 
 
 class Sum(NamedTuple):
-    """What values add up to, and what they must add up to, within a share of it (or of one logit, if that is more)."""
+    """What values add up to, and what they must add up to.
+
+    Attributes:
+        of: the values, as the subject of a sentence.
+        found: their sum, in logits.
+        due: what it must be, in logits.
+        within: how far the two may differ, as a share of ``due``, or of one logit if ``due`` is smaller.
+        reason: why they may differ by more, where one is known.
+
+    >>> print(Sum("The map", found=9.6, due=10.0, within=0.05))
+    The map must add up to 10.000, and add up to 9.600: they do within 5% (off by 0.4).
+    """
 
     of: str
     found: float
     due: float
     within: float
+    reason: str = ""
 
     @property
     def holds(self) -> bool:
@@ -25,7 +38,13 @@ class Sum(NamedTuple):
         return abs(self.found - self.due) <= self.within * max(1, abs(self.due))
 
     def __str__(self) -> str:
-        says = "they do" if self.holds else f"they miss it by {abs(self.found - self.due):.3g}"
+        off, scale = abs(self.found - self.due), max(1, abs(self.due))
+        if off <= EXACT * scale and self.holds:
+            says = "they do"
+        elif self.holds:
+            says = f"they do within {self.within:.0%}{'' if scale > 1 else ' of one logit'} (off by {off:.3g})"
+        else:
+            says = f"they miss it by {off:.3g}" + (f"; {self.reason}" if self.reason else "")
         return f"{self.of} must add up to {self.due:.3f}, and add up to {self.found:.3f}: {says}."
 
 
@@ -48,7 +67,11 @@ def sum_of(method: str, model: nn.Module, x: Tensor, target: int, layer: str, he
         with torch.no_grad():
             rise = score - model(torch.zeros_like(x))[0, target].item()
         return Sum(
-            f"Its values, from {SAMPLES} points between a picture of zeros and this one,", heat.sum().item(), rise, 0.05
+            f"Its values, from {SAMPLES} points between a picture of zeros and this one,",
+            heat.sum().item(),
+            rise,
+            0.05,
+            f"{SAMPLES} points are few for this network",
         )
     if method in ("gradient_x_input", "full_grad"):
         try:

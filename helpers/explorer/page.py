@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from helpers.data import read_picture
 from helpers.plotting.images import Look
 from helpers.plotting.style import in_words
 
-NARROW, WIDE = 190, 300  # pixels of a picture on the page: three stand in one row beside the controls of a laptop
+# Pixels of a picture on the page: three stand in one row beside the controls, on 1280 pixels with a list of files.
+NARROW, WIDE = 176, 300
 WIDTH = "16rem"  # of the controls
 COARSE = 160  # pixels of a picture below which each of them is drawn as a square
 
@@ -24,12 +26,19 @@ def picture_in(files: dict | tuple) -> np.ndarray:
     """Return the picture in the value of a FileUpload, uint8 [H, W, 3], upright; the last one of several.
 
     Args:
-        files: ``{name: {"content": bytes}}`` from ipywidgets 7, ``({"content": memoryview},)`` from ipywidgets 8.
+        files: ``{name: {"content": bytes}}`` from ipywidgets 7, ``({"name": str, "content": memoryview},)`` from
+            ipywidgets 8.
 
     Raises:
-        ValueError: the file is no picture that can be read; the sentence says what to do.
+        ValueError: the file is no picture that can be read; the sentence begins with its name, if that is known, and
+            says what to do.
     """
-    return read_picture(bytes(list(files.values() if isinstance(files, dict) else files)[-1]["content"]))
+    named = files if isinstance(files, dict) else {file.get("name", ""): file for file in files}
+    name, file = list(named.items())[-1]
+    try:
+        return read_picture(bytes(file["content"]))
+    except ValueError as error:
+        raise ValueError((name or "This file") + str(error).removeprefix("This file")) from error
 
 
 def choose(control: widgets.Dropdown, options: list, value: object) -> None:
@@ -39,8 +48,9 @@ def choose(control: widgets.Dropdown, options: list, value: object) -> None:
 
 
 def sentence(error: Exception) -> str:
-    """Return what an error says, or at least its name."""
-    return str(error) or type(error).__name__
+    """Return what an error says, or at least its name; a list of the explorer stands in for code that loads a net."""
+    said = str(error) or type(error).__name__
+    return re.sub(r"use load_classifier\('(\w+)'\)", r"choose \1 in the list network", said)
 
 
 def chooser(take: Callable[[dict | tuple, str], None], refuse: Callable[[str], None]) -> widgets.DOMWidget:
@@ -71,7 +81,7 @@ def chooser(take: Callable[[dict | tuple, str], None], refuse: Callable[[str], N
         if "refused" in message:
             refuse(message["refused"])
         else:
-            take(({"content": buffers[0]},), message["note"])
+            take(({"name": message["name"], "content": buffers[0]},), message["note"])
 
     button = Chooser()
     button.on_msg(hear)

@@ -65,6 +65,7 @@ class Explorer(widgets.VBox):
         self.own_note = ""  # that the reader's own picture was shrunk
         self.question = 0  # the number of the newest question: whoever answers an older one gives up
         self.unanswered = False  # whether the newest question waits for its answer
+        self.refused = False  # whether the file chosen last was none: then no other picture stands below its name
         self.settling = False  # while lists change, nothing is asked
         self.lock = threading.Lock()  # one answer at a time: methods hook into the network
         self.screen = threading.RLock()  # one at a time writes on the page
@@ -76,7 +77,7 @@ class Explorer(widgets.VBox):
         self.beside = widgets.Dropdown(options=seconds(METHODS), value=beside, description="beside it", **wide)
         self.layer = widgets.Dropdown(description="layer", **wide)
         self.opacity = widgets.FloatSlider(0.8, min=0, max=1, step=0.05, description="opacity", **wide)
-        self.upload = chooser(self.read, self.refuse)
+        self.upload = chooser(self.read, self.refuse_file)
         self.bar = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="9.5rem"))
         self.cancel = widgets.Button(description="cancel", layout=widgets.Layout(width="6rem"))
         self.wait = widgets.HBox([self.bar, self.cancel], layout=widgets.Layout(visibility="hidden"))
@@ -105,15 +106,24 @@ class Explorer(widgets.VBox):
         return [method for method in (self.method.value, self.beside.value) if method != NONE]
 
     def load(self) -> None:
-        """Load the network chosen, offer its layers, classes, methods and pictures, keep what was chosen, and ask."""
+        """Load the network chosen, offer its layers, classes, methods and pictures, keep what was chosen, and ask.
+
+        Where only a stand-in can be had, say so and stay with the network in use, so that the list names what answers.
+        """
         with redirect_stdout(io.StringIO()) as said:  # that a stand-in is used
             classifier = load_classifier(self.net.value)
+        note = said.getvalue().strip()
+        if classifier.name != self.net.value and self.loaded:
+            self.net.value = self.loaded
+            other = "" if classifier.name == self.loaded else f"; you can choose {classifier.name} in the list"
+            return self.ask(f"{note} The network in use is still {self.loaded}{other}.")
+        self.net.value = classifier.name
         found = {picture.title: picture for picture in offered(classifier)} | ({OWN: self.own} if self.own else {})
         x = input_of(classifier, next(iter(found.values())))
         named, methods = list(layers(classifier.model, x)), methods_of(classifier.model, x)
         same = self.loaded and self.classifier.categories == classifier.categories
         self.classifier, self.pictures = classifier, found
-        self.loaded, self.note = self.net.value, said.getvalue().strip()
+        self.loaded = self.net.value
         kept, method, beside = self.picture.value, self.method.value, self.beside.value
         self.settling = True
         try:
@@ -124,7 +134,7 @@ class Explorer(widgets.VBox):
             choose(self.beside, seconds(methods), beside if beside in (*methods, *BASELINES) else NONE)
         finally:
             self.settling = False
-        self.ask()
+        self.ask(note)
 
     def list_classes(self, value: int) -> None:
         """Offer the classes of the network, those of the picture first, and choose one."""
@@ -157,7 +167,7 @@ class Explorer(widgets.VBox):
         try:
             self.own, self.own_note = Picture(picture_in(files), OWN, ()), note
         except ValueError as error:
-            return self.refuse(sentence(error))
+            return self.refuse_file(sentence(error))
         self.pictures[OWN] = self.own
         self.settling = True
         choose(self.picture, list(self.pictures), OWN)
@@ -169,6 +179,11 @@ class Explorer(widgets.VBox):
         """Say why something cannot be done; no map stands beside such a sentence."""
         self.clear([], [why])
         self.wait.layout.visibility = "hidden"
+
+    def refuse_file(self, why: str) -> None:
+        """Say why a file cannot be the picture; no other picture stands beside such a sentence."""
+        self.refused = True
+        self.refuse(why)
 
     def clear(self, sentences: list[str], wrong: list[str] = ()) -> None:
         """Drop the question that is being answered, take the maps away, and say something."""
@@ -191,10 +206,15 @@ class Explorer(widgets.VBox):
                 self.blank([passes.format(m, METHODS_AND_BASELINES[m].forward) for m in self.methods])
                 self.wait.layout.visibility = "visible"
 
-    def ask(self) -> None:
-        """Answer the question that the controls ask, in a thread; an older question is dropped."""
+    def ask(self, note: str = "") -> None:
+        """Answer the question that the controls ask, in a thread; an older question is dropped.
+
+        Args:
+            note: what is to be said above this answer, and above no later one.
+        """
         if self.settling:
             return
+        self.note, self.refused = note, False
         self.question += 1
         self.unanswered = True
         self.bar.value, self.cancel.description = 0, "cancel"
@@ -261,6 +281,9 @@ class Explorer(widgets.VBox):
 
     def draw(self) -> None:
         """Show the picture as the network sees it, and beside it the maps over it, with their scales and numbers."""
+        if self.refused:
+            self.pair.value = ""
+            return
         maps = [answer for answer in self.answers if isinstance(answer, Explored)]
         try:
             image = maps[0].seen if maps else seen_by(self.classifier, self.pictures[self.picture.value])

@@ -374,8 +374,9 @@ def _drawing(picture: object, name: str) -> Tensor:
     image = read_picture(picture)
     if image.shape[:2] != (SIDE, SIDE):
         raise ValueError(
-            f"This picture has {image.shape[0]} x {image.shape[1]} pixels; {name} knows ten shapes on drawings of "
-            f"{SIDE} x {SIDE}, and would call a photograph one of them. Photographs: load_classifier({REAL_NET!r})."
+            f"This picture has {image.shape[1]} x {image.shape[0]} pixels; {name} knows ten shapes on drawings of "
+            f"{SIDE} x {SIDE}, and would call a photograph one of them. "
+            f"For photographs, use load_classifier({REAL_NET!r})."
         )
     return preprocess_shapes(image)[0]
 
