@@ -37,6 +37,9 @@ FIGURE = r'<figure class="([^"]*)"><img alt="([^"]*)" style="width: (\d+)px; hei
 TOO_SMALL = {  # higher than wide, with one colour bar beside all rows, so that they cannot be cut in two
     "saliency": {"The gradient changes with the class asked for; guided backprop does not.": 17.4},
     "cam": {"A mosaic and four maps; each map lies on the quarter asked for.": 15.5},
+    "can_you_trust_it": {  # made for the reader's own screen: twenty drawings, each with its map
+        "Blurred drawings of single shapes, each with its map beside it.": 8.5
+    },
 }
 
 

@@ -66,7 +66,8 @@ $y_c$ for the score of class $c$, and $A_k$ for feature maps. In the example, wi
 $$ \\tilde x_{ij} = x_{i, w-1-j} . $$
 
 In words: the value in row $i$ and column $j$ of the mirrored picture is the value that stood in the same row, as far \
-from the other edge. Write the method by hand, with at most 25 lines in a cell and 88 columns in a line. The helpers \
+from the other edge. Write the method by hand, with at most 25 lines in a cell and 88 columns \
+in a line.<!-- fixed --> The helpers \
 come afterwards, since code that only calls them teaches nothing. Give each tensor's shape where it first appears."""
 
 BY_HAND = '''\
