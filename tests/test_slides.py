@@ -37,9 +37,6 @@ FIGURE = r'<figure class="([^"]*)"><img alt="([^"]*)" style="width: (\d+)px; hei
 TOO_SMALL = {  # higher than wide, with one colour bar beside all rows, so that they cannot be cut in two
     "saliency": {"The gradient changes with the class asked for; guided backprop does not.": 17.4},
     "cam": {"A mosaic and four maps; each map lies on the quarter asked for.": 15.5},
-    "can_you_trust_it": {  # made for the reader's own screen: twenty drawings, each with its map
-        "Blurred drawings of single shapes, each with its map beside it.": 8.5
-    },
 }
 
 
@@ -222,6 +219,17 @@ def test_tables_are_shown_as_tables():
 def test_what_was_printed_is_shown_whole_or_not_at_all(text, wanted):
     shown, high = slide_tables.from_printed(text)
     assert (wanted in shown) if wanted else shown == "" and high == 0
+
+
+def test_a_cell_can_be_kept_off_the_slides(lesson):
+    notebook = nbformat.read(lesson, as_version=4)
+    whole = "".join(map(shown, slide_rules.slides(notebook, lesson.parent)))
+    (drawn,) = [cell for cell in notebook.cells if cell.source == "plot()"]
+    drawn.metadata["slideshow"] = {"slide_type": "skip"}
+    deck = slide_rules.slides(notebook, lesson.parent)
+    assert "A star" in whole and "A star" not in "".join(map(shown, deck))
+    assert "What the net is given." not in "".join(map(shown, deck))
+    assert "What the net is given." in "".join(note for slide in deck for note in slide.notes)
 
 
 def test_the_staged_copy_has_the_metadata_that_nbconvert_reads(lesson):

@@ -387,15 +387,21 @@ class Deck:
 
 
 def parts(notebook: nbformat.NotebookNode, folder: Path) -> list[Part]:
-    """Return what a lesson consists of, in its order, without its header, its first cell and its code."""
-    found, first = [], True
+    """Return what a lesson consists of, in its order, without its header, its first cell and its code.
+
+    A code cell whose metadata say ``"slideshow": {"slide_type": "skip"}``, as Jupyter's own slides have it, is left
+    out: such a figure is made for the reader's own screen.
+    """
+    found, first, skipped = [], True, False
     for cell in notebook.cells[1:]:
         if cell.cell_type == "markdown":
-            found += [_of_text(plain(block), folder) for block in blocks(cell.source)]
+            told = [_of_text(plain(block), folder) for block in blocks(cell.source)]
+            found += [Part("aside", one.what) if skipped and one.kind == "caption" else one for one in told]
         elif first:  # the cell that finds the course
             first = False
-        elif "check_" not in cell.source:
+        elif "check_" not in cell.source and cell.metadata.get("slideshow", {}).get("slide_type") != "skip":
             found += _of_code(cell)
+        skipped = cell.metadata.get("slideshow", {}).get("slide_type") == "skip"
     return found
 
 
