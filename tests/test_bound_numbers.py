@@ -32,6 +32,7 @@ from tools.bound_numbers import (
         ("94 to 97<!-- range of 100 * hit.mean() --> over", Range(94, 97, "100 * hit.mean()", 1)),
         ("(0.1 to 0.25)<!-- range of r -->", Range(0.1, 0.25, "r", 0.01)),
         ("a\nline 5 %<!-- 5 ± 0\n-->", Bound(5, "5", 0, 1)),
+        ("from 4, then 5,<!-- 5 ± 0 --> and", Bound(5, "5", 0, 1)),
     ],
 )
 def test_what_a_comment_binds(text, bound):

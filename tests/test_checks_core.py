@@ -4,6 +4,7 @@ import importlib.util
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -38,6 +39,8 @@ ANSWERS = [
     (lambda x: x.mean(1), True, "Right: the means of 2 random shapes"),
     (lambda x: x.sum(1) / x.shape[1], True, "Right: "),
     (lambda x: x.mean(1).numpy(), True, "Right: "),
+    (lambda x: np.flip(np.flip(x.numpy(), 0).mean(1)), True, "Right: "),  # negative strides
+    (lambda x: pd.Series(x.mean(1), index=range(5, 5 + len(x))), True, "Right: "),
     (lambda x: x.mean(0), False, "Not yet: you averaged over the rows"),
     (lambda x: x.sum(1), False, "Not yet: this is the sum"),
     (lambda x: x.mean(1) * 1.01, False, "Not yet: every value of your answer is 1.01 times too large"),

@@ -138,16 +138,26 @@ def test_a_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "seed", "sentence"),
+    ("name", "seed", "count", "sentence"),
     [
-        ("wether", 0, "There is no project 'wether'; the projects are handover, weather, choice."),
-        ("weather", -1, "SEED is -1; give a number that is 0 or more, as in SEED=7."),
+        ("wether", 0, None, "There is no project 'wether'; the projects are handover, weather, choice."),
+        ("weather", -1, None, "SEED is -1; give a number that is 0 or more, as in SEED=7."),
+        ("choice", 0, 0, "count is 0; give 1 or more."),
+        ("choice", 0, -3, "count is -3; give 1 or more."),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_with_a_sentence(name, seed, sentence, tmp_path):
+def test_what_cannot_be_drawn_is_refused_with_a_sentence(name, seed, count, sentence, tmp_path):
     with pytest.raises(SystemExit) as refusal:
-        project_data.write(name, seed, tmp_path)
+        project_data.write(name, seed, tmp_path, count)
     assert str(refusal.value) == sentence and not list(tmp_path.iterdir())
+
+
+def test_a_file_is_no_place_for_a_folder(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("mine", encoding="utf-8")
+    with pytest.raises(SystemExit, match="is a file; give --to a folder"):
+        project_data.write("choice", to=file, count=1)
+    assert file.read_text(encoding="utf-8") == "mine"
 
 
 def test_the_command_says_what_it_has_written(tmp_path, capsys):

@@ -62,6 +62,8 @@ def test_old_numbers_are_replaced_and_the_words_around_them_stay():
         (-0.26, "0.1", "\N{MINUS SIGN}0.3"),
         (1279.6, "9,999", "1,280"),
         (1279.6, "9999", "1280"),
+        (57.83, "+3", "+58"),
+        (-0.26, "+3.0", "\N{MINUS SIGN}0.3"),
     ],
 )
 def test_a_number_keeps_the_form_that_the_page_gives_it(number, like, text):

@@ -221,6 +221,39 @@ def test_what_was_printed_is_shown_whole_or_not_at_all(text, wanted):
     assert (wanted in shown) if wanted else shown == "" and high == 0
 
 
+def test_a_column_of_pandas_is_shown_without_its_type():
+    column = pd.Series([0.3, 40.1], index=["0.01", "1.00"], name="wrong by")
+    cell = new_code_cell(
+        "column", outputs=[new_output("execute_result", {"text/plain": repr(column)}, execution_count=1)]
+    )
+    (part,) = slide_rules._of_code(cell)
+    assert part.kind == "table" and "<td>40.1</td>" in part.what and "dtype" not in part.what
+
+
+def test_each_choice_of_a_question_stands_in_one_entry():
+    made = slide_rules.options("What is f(x) here? (a) f(x) is 2. (b) *Three*. (c) f(a) is 4.")
+    assert re.findall("<li>(.*?)</li>", made) == ["(a) f(x) is 2.", "(b) <em>Three</em>.", "(c) f(a) is 4."]
+
+
+def test_a_command_of_one_line_is_shown_and_longer_code_is_noted(tmp_path):
+    command = slide_rules._of_text("```bash\npython -m helpers.report <MODEL>\n```", tmp_path)
+    assert command.kind == "printed" and "python -m helpers.report &lt;MODEL&gt;" in command.what
+    assert slide_rules._of_text("```bash\none\ntwo\n```", tmp_path).kind == "aside"
+
+
+def test_pictures_with_a_title_are_found_and_those_from_elsewhere_are_words(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
+    assert slide_rules._of_text('![a](x.png "the title")', tmp_path).kind == "figure"
+    assert slide_rules._of_text("![a](https://example.org/y.png)", tmp_path).kind == "text"
+
+
+@pytest.mark.parametrize(
+    ("sides", "size"), [('width="72pt" height="36pt"', (110, 55)), ('width="720" height="36px"', (720, 36))]
+)
+def test_drawings_with_and_without_units_have_a_size(sides, size):
+    assert Picture("image/svg+xml", f"<svg {sides}></svg>".encode()).size == pytest.approx(size)
+
+
 def test_a_cell_can_be_kept_off_the_slides(lesson):
     notebook = nbformat.read(lesson, as_version=4)
     whole = "".join(map(shown, slide_rules.slides(notebook, lesson.parent)))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from nbformat import NotebookNode
 
-NUMBER = r"[-−+]?\d[\d,]*(?:\.\d+)?"
+NUMBER = r"[-−+]?\d(?:,?\d)*(?:\.\d+)?"
 COMMENT = re.compile(r"<!--(?!\s*(?:BEGIN|END) SOLUTION)\s*(.*?)\s*-->", re.S)  # those are for instructors
 BOUND = re.compile(rf"({NUMBER})(?!.*\d)[^\n]*$")  # the last number of what stands before a comment
 PAIR = re.compile(rf"({NUMBER})\D+?({NUMBER})(?!.*\d)[^\n]*$")

@@ -114,12 +114,17 @@ def write(project: str, seed: int = 0, to: Path = PROJECTS, count: int | None = 
         count: how many scenes; the project's own number unless given.
 
     Raises:
-        SystemExit: there is no such project, the seed is negative, or the folder is there already.
+        SystemExit: there is no such project, the seed is negative, there is nothing to draw, ``to`` is a file, or the
+            folder is there already.
     """
     if project not in WRITERS:
         raise SystemExit(f"There is no project {project!r}; the projects are {', '.join(WRITERS)}.")
     if seed < 0:
         raise SystemExit(f"SEED is {seed}; give a number that is 0 or more, as in SEED=7.")
+    if count is not None and count < 1:
+        raise SystemExit(f"count is {count}; give 1 or more.")
+    if to.exists() and not to.is_dir():
+        raise SystemExit(f"{to} is a file; give --to a folder.")
     folder = to / f"{project}_{seed}"
     if folder.exists():
         raise SystemExit(f"{folder} is there already and was left as it is: move it away, or give another SEED.")

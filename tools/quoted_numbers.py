@@ -70,6 +70,7 @@ def written(value: float, like: str) -> str:
     decimals = len(like.partition(".")[2])
     text = f"{value:,.{decimals}f}" if "," in like else f"{value:.{decimals}f}"
     text = text.removeprefix("-") if not float(text.replace(",", "")) else text
+    text = "+" + text if like.startswith("+") and value > 0 else text
     return text.replace("-", "-" if like.startswith("-") else "\N{MINUS SIGN}")
 
 

@@ -37,8 +37,8 @@ class Picture:
     def size(self) -> tuple[float, float]:
         """Return width and height, in pixels at 110 dots an inch."""
         if self.kind == "image/svg+xml":
-            sides = re.findall(rb"(?:width|height)=\"([\d.]+)pt\"", self.data)[:2]
-            width, height = (float(side) * DPI / 72 for side in sides)
+            sides = re.findall(rb"(?:width|height)=\"([\d.]+)(pt|px)?\"", self.data)[:2]
+            width, height = (float(side) * (DPI / 72 if unit == b"pt" else 1.0) for side, unit in sides)
             return width, height
         with Image.open(io.BytesIO(self.data)) as image:
             return image.size

@@ -6,6 +6,8 @@ shown as tables. Code is not shown, and what a cell printed only whole.
 """
 
 import base64
+import html
+import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +60,7 @@ def blocks(text: str) -> list[str]:
 
 def options(text: str) -> str:
     """Write the answers (a), (b), (c) of a question below each other."""
-    question, *letters = re.split(r"\s*(?=\([a-z]\) )", " ".join(text.split()))
+    question, *letters = re.split(r"\s+(?=\([a-z]\) )", " ".join(text.split()))
     for mark, tag in ((r"\*\*", "strong"), (r"\*", "em"), ("`", "code")):  # markdown is not read within HTML
         letters = [re.sub(f"{mark}([^*`]+){mark}", rf"<{tag}>\1</{tag}>", one) for one in letters]
     if len(letters) < 2:
@@ -364,15 +366,18 @@ class Deck:
         block = " ".join(block.split()) if "\n" in block and "<" not in block else block
         if self.section == "Further reading":
             if block.startswith("**Next") and self.last.high + 100 < BODY:
-                self.last.add(cut(block, 240)[0])
+                said, rest = cut(block, 240)
+                self.last.add(said)
+                self.last.notes += [rest] * bool(rest)
             else:
                 self.last.notes.append(block)
             return
-        said, _ = spoken_of_code(block)
+        said, of_code = spoken_of_code(block)
         last = self.last
         if last.kind == "figure" and last.title == self.section and 0 < len(said) <= last.most - last.words - 20:
             last.shown.append(f"<figcaption>\n\n{said}\n\n</figcaption>")
             last.words += 20 + len(said)
+            last.notes += [of_code] * bool(of_code)
             return
         if last is self.slides[0] or last.title not in (self.section, "Compare with your prediction", "Answer"):
             if said:
@@ -407,7 +412,7 @@ def parts(notebook: nbformat.NotebookNode, folder: Path) -> list[Part]:
 
 def _of_text(block: str, folder: Path) -> Part:
     """Say what kind of thing a block of a text is."""
-    image = re.match(r"!\[([^\]]*)\]\((?!attachment:)([^)]+)\)", block)
+    image = re.match(r"!\[([^\]]*)\]\((?!attachment:|https?:)(\S+?)(?: \"[^\"]*\")?\)", block)
     folded = re.match(r"<details><summary>(.*?)</summary>(.*)</details>", block, re.S)
     if re.match("#+ ", block):
         return Part("heading", block.lstrip("# ").strip())
@@ -423,6 +428,8 @@ def _of_text(block: str, folder: Path) -> Part:
         return Part("question", folded[1], " ".join(folded[2].split()))
     if folded and re.match("Compare with|Answer", folded[1]):
         return Part("answer", " ".join(folded[2].split()), folded[1].partition(":")[0])
+    if command := re.fullmatch(r"```(?:bash|sh)?\n([^\n]{1,90})\n```", block):  # the sentence before it needs it
+        return Part("printed", f'<p class="printed"><code>{html.escape(command[1])}</code></p>', 68.0)
     if folded or block.startswith("```"):
         return Part("aside", re.sub(r"</?(details|summary)>|!\[[^\]]*\]\([^)]*\)", "", block).strip())
     if block.startswith("|"):
@@ -453,6 +460,8 @@ def _of_code(cell: nbformat.NotebookNode) -> list[Part]:
                 found.append(Part("table", table.shown, table.high, table.rest, table.again))
             else:
                 found.append(Part("table", *from_words(page), from_words(page, 330)[:2]))
+        elif output.output_type == "execute_result" and "text/plain" in data:  # a number or a column of pandas
+            printed += re.sub(r"\n?(Name|Length|dtype): .*$", "", data["text/plain"]) + "\n"
     if printed.strip():
         shown, high = from_printed(printed)
         drawn = any(part.kind == "figure" for part in found)  # no number before its picture
@@ -485,6 +494,9 @@ def slides(notebook: nbformat.NotebookNode, folder: Path) -> list[Slide]:
             if part.kind not in ("printed", "text", "aside", "answer"):
                 deck.settle()
             getattr(deck, part.kind)(part.what, *part.rest)
+    for slide, following in itertools.pairwise(deck.slides):
+        if not slide.shown:  # it is left out, and its notes go on
+            following.notes[:0] = slide.notes
     return joined([slide for slide in deck.slides if slide.shown])
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -143,7 +144,7 @@ def name_the_mistake(
     if got.shape != expected.shape:
         raise Unknown(diagnosis.worded(diagnosis.of_shape(got, expected, allowed), what))
     case = Case(got, expected, allowed, _OPEN[-1].call if _OPEN else None, by, known)
-    found = diagnosis.of_values(case) if got.numel() else "{what} {is_} empty."
+    found = diagnosis.of_values(case)
     first = diagnosis.first_difference(got, expected, allowed) if got.isfinite().all() else ""
     raise Unknown(diagnosis.worded(found, what) + first)
 
@@ -183,6 +184,8 @@ def _tensor(value: Any, what: str) -> Tensor:
     if _blank(value):
         raise NotAnswered
     try:
+        if not isinstance(value, Tensor) and hasattr(value, "__array__"):
+            value = np.array(value, order="C")  # torch takes no negative strides
         return torch.as_tensor(value).detach().cpu().double()
     except (TypeError, ValueError, RuntimeError):
         raise Wrong(f"{what} is a {type(value).__name__}, not a tensor, an array or a number.") from None
