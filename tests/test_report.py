@@ -1,6 +1,7 @@
 """helpers.report: layers are proposed, inputs looked at, maps checked, networks and pictures taken or refused."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ from helpers.report.five_checks import (
     mosaics_of,
 )
 from helpers.report.loading import Refused
-from helpers.report.page import CHECKS, _for_the_eye, _places, _trained_on, _verdict, frame_share
+from helpers.report.page import CHECKS, _for_the_eye, _pictures, _places, _trained_on, _verdict, frame_share
 from nets import slim
 from test_contract import assert_same, state
 
@@ -182,6 +183,9 @@ def test_other_numbers_than_those_of_imagenet_are_noticed():
     recipe = {"mean": ON.flatten().tolist(), "std": OFF.flatten().tolist()}
     assert inspect_input((pixels - ON) / OFF, **recipe) == []
     assert "go only from" in inspect_input(2 * pixels - 1, **recipe)[0]
+    bytes_recipe = {"mean": 0.0, "std": 1 / 255}  # a network that takes pixels from 0 to 255
+    assert inspect_input(255 * pixels, **bytes_recipe) == []
+    assert "divide by 255" in inspect_input(255 * 255 * pixels, **bytes_recipe)[0]
     with pytest.raises(ValueError, match="both mean and std"):
         inspect_input(x, mean=0.5)
 
@@ -194,6 +198,21 @@ def test_exchanged_colours_are_noticed_by_a_network_that_needs_them():
 
     x = torch.rand(5, 3, 8, 8) * torch.tensor([1.0, 0.5, 0.3])[:, None, None]
     assert inspect_input(x, Red()) == [] and "BGR" in inspect_input(x.flip(1), Red())[0]
+
+
+def test_three_pictures_that_disagree_say_nothing_of_the_colours():
+    """Two standard errors of three pictures are no 95 % interval: Student's t asks for 4.3."""
+    gains = torch.tensor([0.1, 0.5, 0.9])  # mean 0.5, standard error 0.23
+
+    class Surer(nn.Module):
+        def forward(self, x):
+            exchanged = bool(x[0, 0, 0, 0] < x[0, 2, 0, 0])
+            sure = (torch.full((3,), 0.3).log() + exchanged * gains).exp()
+            return torch.stack([sure, *[(1 - sure) / 9] * 9], 1).log()
+
+    x = torch.zeros(3, 3, 8, 8)
+    x[:, 0] = torch.linspace(0.1, 1, 64).view(8, 8)
+    assert not any("BGR" in sentence for sentence in inspect_input(x, Surer()))
 
 
 # --- five checks ---
@@ -215,6 +234,13 @@ def test_five_checks_of_three_methods(small):
     assert rows["Grad-CAM", "completeness"].holds and rows["Grad-CAM", "mosaics"].holds is not False
     assert rows["Grad-CAM", "class sensitivity"].holds and rows["occlusion", "completeness"].value is None
     assert "4 pictures are an example" in found.verdicts["Grad-CAM"]
+
+
+@pytest.mark.parametrize("target", [10, -1, torch.tensor([0, 1]), 0.5])
+def test_a_class_that_is_not_there_is_refused(small, target):
+    classifier, x = small
+    with pytest.raises(ValueError, match=r"give a class from 0 to 9, one for all 3 pictures or one for each"):
+        five_checks(classifier.model, x[:3], target=target, layer="layer4")
 
 
 def test_maps_that_know_no_class_or_no_network_fail(small):
@@ -320,6 +346,14 @@ def test_a_function_in_a_file_is_taken(folder):
         x.shape == (2, 3, 32, 32)
         and inspect_input(x, found.model, mean=ON.flatten().tolist(), std=OFF.flatten().tolist()) == []
     )
+
+
+def test_a_file_with_a_dataclass_is_taken_and_leaves_no_module(folder):
+    lines = ["from __future__ import annotations", "from dataclasses import dataclass", "@dataclass", "class Size:"]
+    (folder / "sizes.py").write_text("\n".join([*lines, "    side: int = 3", MODEL_FILE]), encoding="utf-8")
+    before = set(sys.modules)
+    assert load_any(f"{folder}/sizes.py:build", side=32, classes=["a", "b", "c"]).categories == ["a", "b", "c"]
+    assert not [name for name in set(sys.modules) - before if "sizes" in name]
 
 
 @pytest.mark.parametrize(
@@ -684,6 +718,22 @@ def test_a_preprocess_that_gives_something_else_is_refused(kinds):
     found.preprocess, found.categories = right, ["a", "b"]
     with pytest.raises(ValueError, match="3 logits and 2 categories"):
         write_report(found, [kinds / "0.png"], kinds / "page.html")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_each_picture_needs_its_title(folder, count):
+    with pytest.raises(ValueError, match=f"{count} titles for 2 pictures"):
+        write_report(
+            load_classifier(NET), [folder / "0.png", folder / "1.png"], folder / "a.html", titles=["a"] * count
+        )
+
+
+def test_pictures_of_four_channels_are_shown_as_their_mean():
+    seen = torch.rand(2, 4, 8, 8)
+    net = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    classifier = Classifier(net, list("abcd"), lambda pictures: seen, "1", "course", "four", "nothing")
+    text = "".join(_pictures(classifier, seen, findings(torch.rand(2, 8, 8), [None] * 5), ["one", "two"]))
+    assert text.count("<img") == 4
 
 
 @pytest.mark.parametrize("layer", ["layer9", "fc"])

@@ -111,7 +111,7 @@ def five_checks(
     x = check_pictures(x)
     with explaining(model), torch.no_grad():
         logits = run(model, x)
-    top = logits.argmax(1) if target is None else torch.as_tensor(target).expand(len(x)).clone()
+    top = logits.argmax(1) if target is None else _one_class_each(target, *logits.shape)
     other, second = _another_class(logits, top), _best_other_class(logits, top)
     methods, maps, rows = methods_for(layer), {}, []
     with watching(lambda done, total, what: None):  # no progress bars
@@ -129,6 +129,21 @@ def five_checks(
         rows += _mosaics(model, x, top, methods, layer, seed)
     rows.sort(key=lambda row: list(methods).index(row.method))
     return Findings(top, maps, rows, {name: _verdict(name, rows, len(x)) for name in methods})
+
+
+def _one_class_each(target: Tensor | int, pictures: int, classes: int) -> Tensor:
+    """Return the class to explain of each picture."""
+    asked = torch.as_tensor(target).flatten()
+    if (
+        asked.is_floating_point()
+        or len(asked) not in (1, pictures)
+        or not bool(((asked >= 0) & (asked < classes)).all())
+    ):
+        raise ValueError(
+            f"target is {target}: give a class from 0 to {classes - 1}, one for all {pictures} pictures or one for each"
+            " of them."
+        )
+    return asked.long().expand(pictures).clone()
 
 
 def methods_for(layer: str | None) -> dict[str, Maps]:

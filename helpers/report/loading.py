@@ -266,8 +266,9 @@ def _named(name: str) -> Classifier:
 def _built(path: Path, function: str) -> nn.Module | Classifier:
     if not path.is_file():
         raise Refused(f"There is no file {path}: check the path.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"_given_{path.stem}", path)  # never the name of another module
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look their module up
     sys.path.insert(0, str(path.parent.resolve()))  # the file may import its neighbours
     try:
         spec.loader.exec_module(module)
@@ -283,6 +284,7 @@ def _built(path: Path, function: str) -> nn.Module | Classifier:
             f"{path.name}:{function} stopped with {type(error).__name__}: {error}. Mend it and call again."
         ) from error
     finally:
+        sys.modules.pop(spec.name, None)
         sys.path.remove(str(path.parent.resolve()))
     if not isinstance(found, nn.Module | Classifier):
         raise Refused(f"{function} returns a {type(found).__name__}: let it return a torch.nn.Module or a Classifier.")

@@ -113,6 +113,8 @@ def write_report(
     path = check_file(file)
     if not len(pictures):
         raise ValueError("There is no picture to report on: give at least one.")
+    if titles is not None and len(titles) != len(pictures):
+        raise ValueError(f"There are {len(titles)} titles for {len(pictures)} pictures: give one for each, or none.")
     model, x = classifier.model, _input(classifier, pictures)
     with heard(model) as warned:
         logits = logits_of(model, x, classifier.name)
@@ -361,7 +363,8 @@ def _pictures(classifier: Classifier, x: Tensor, found: Findings, titles: list[s
     """Return each picture and its maps."""
     with explaining(classifier.model):
         shares = classifier.top(x, 1)
-    seen = (classifier.unprocess(x) if _has_bounds(classifier) else _stretched(x)).expand(-1, 3, -1, -1)
+    seen = classifier.unprocess(x) if _has_bounds(classifier) else _stretched(x)
+    seen = (seen if seen.shape[1] in (1, 3) else seen.mean(1, keepdim=True)).expand(-1, 3, -1, -1)
     one = ", the sigmoid of its one logit" if len(classifier.categories) == 1 else ""
     lines = [
         "<h2>The pictures</h2>",
