@@ -332,7 +332,7 @@ def test_a_function_in_a_file_is_taken(folder):
         ("nowhere.py:build", "check the path"),
         ("nowhere.pt", "check the path"),
         ("weights.pt", "load_state_dict"),
-        ("whole.pt", "runs code"),
+        ("whole.pt", "can run any code"),
         ("weights.safetensors", "load_state_dict"),
         ("net.onnx", "not a network of PyTorch"),
         ("0.png", "no file of PyTorch"),
