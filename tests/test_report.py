@@ -366,7 +366,7 @@ def test_a_file_with_a_dataclass_is_taken_and_leaves_no_module(folder):
         ("nowhere.py:build", "check the path"),
         ("nowhere.pt", "check the path"),
         ("weights.pt", "load_state_dict"),
-        ("whole.pt", "runs code"),
+        ("whole.pt", "can run any code"),
         ("weights.safetensors", "load_state_dict"),
         ("net.onnx", "not a network of PyTorch"),
         ("0.png", "no file of PyTorch"),

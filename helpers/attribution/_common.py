@@ -477,7 +477,7 @@ def _unreadable(output: Any, count: int, one: str) -> str:
     entry = _entry(output)
     if isinstance(entry, Tensor) and not entry.is_floating_point():
         shape = f"{entry.dtype} {list(entry.shape)}"
-    function = "target=lambda output: ..., which makes one score for each of it, shape [N]"
+    function = f"target=lambda output: ..., which returns one score for each {one}, shape [N]"
     if isinstance(output, dict) and isinstance(output.get("out"), Tensor):
         function = 'target=lambda output: output["out"][:, c].mean((1, 2)) for class c of a segmentation'
     elif isinstance(output, Tensor) and output.dim() == 4 and len(output) == count:

@@ -248,7 +248,8 @@ def _completeness(method: str, model: nn.Module, x: Tensor, target: Tensor, laye
         raw = attribution.grad_cam(model, x, target, layer=layer, relu=False)
         gap = ((raw * raw[0].numel() - cams).abs().amax() / cams.abs().amax()).item()
         words = (
-            f"Times its number of places it must be the exact CAM, whose mean and bias are the score; off by {gap:.1e}."
+            "Multiplied by its number of places, the map must equal the exact CAM, whose mean plus the bias is the "
+            f"score. The largest difference is {gap:.1e} of the largest value."
         )
         return Row("completeness", method, gap, 0.0, gap < 1e-3, words)
     return Row("completeness", method, None, None, None, "There is no sum that its values must reach.")
@@ -277,10 +278,10 @@ def _randomisation(method: str, maps: Tensor, blank: Tensor) -> Row:
         return Row("randomisation", method, None, None, None, "With random weights the maps are constant.")
     value = found.nanmean().item()
     control = evaluation.rank_correlation(maps, maps.roll(1, 0)).abs().nanmean().item() if len(maps) > 1 else None
-    words = f"With random weights the map correlates with itself at {value:.3f}"
+    words = f"The map and the map with random weights correlate at {value:.3f} in absolute value"
     words += f" (maps of two pictures: {control:.3f}; " if control is not None else " ("
     holds = True if value < 0.5 else None if control is not None and value <= control else False
-    return Row("randomisation", method, value, control, holds, words + "needed: below 0.5, whatever the sign).")
+    return Row("randomisation", method, value, control, holds, words + "needed: below 0.5).")
 
 
 def _deletion(model: nn.Module, x: Tensor, target: Tensor, maps: dict[str, Tensor], seed: int) -> list[Row]:
@@ -296,7 +297,7 @@ def _deletion(model: nn.Module, x: Tensor, target: Tensor, maps: dict[str, Tenso
         gains = {control: areas[control] - areas[name] for control in controls}
         means = {control: gain.mean().item() for control, gain in gains.items()}
         worst = min(means.values())
-        words = "While pixels go in the order of the map, the score is on average lower than in"
+        words = "While pixels are removed in the order of the map, the score is on average lower than in"
         if len(x) < 2:
             said = " and ".join(f"{control} by {mean:.3g}" for control, mean in means.items())
             rows.append(Row("deletion", name, worst, 0.0, None, f"{words} {said}; one picture decides nothing."))

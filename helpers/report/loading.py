@@ -48,7 +48,7 @@ def load_any(
 
     Taken are the name of a network of the course or of torchvision; ``my_model.py:function``, a function without
     arguments that returns a ``torch.nn.Module`` or a :class:`helpers.models.Classifier`; a TorchScript file; a ``.pt2``
-    file of ``torch.export``. The file of ``torch.save(model)`` is refused: to load it runs code that is in the file.
+    file of ``torch.export``. The file of ``torch.save(model)`` is refused: loading such a file can run any code.
     Weights of another precision are turned into float32. What was assumed or changed stands in the ``remarks`` of the
     classifier.
 
@@ -319,7 +319,7 @@ def _read(path: Path) -> nn.Module:
         if not whole:
             raise Refused(f"{path.name} is no file of PyTorch, or is damaged: give {TAKEN}.") from error
         raise Refused(
-            f"{path.name} is a whole object of torch.save, and to load it runs code that is inside of it: save "
+            f"{path.name} is a whole object of torch.save, and loading such a file can run any code: save "
             "model.state_dict() instead, build the network in a file, and give my_model.py:function."
         ) from error
     raise Refused(f"{path.name} {WEIGHTS}.")
