@@ -20,11 +20,11 @@ help:
 	@echo "make explore    open the explorer: your own picture, any network, one or two methods"
 	@echo "make play       run networks of the course in the browser, while you draw (ARGS='--port 8080')"
 	@echo "make test       run every test and every notebook, offline"
-	@echo "make test-all   the same, and what needs a browser or the package registry: the site, the playground, the explorer, Colab"
-	@echo "make bench      time every method against captum, grad-cam, torchcam, zennit, shap and lime (half an hour; ARGS=--quick: one minute)"
+	@echo "make test-all   the same, and what needs a browser or the package registry: the site, the playground, the slides, the explorer, nbgrader, Colab"
+	@echo "make bench      time the methods against captum, grad-cam, torchcam, zennit, shap and lime (half an hour; ARGS=--quick: one minute)"
 	@echo "make hub-test   run the course on a JupyterHub of this machine, for six students (as root; a quarter of an hour)"
 	@echo "make env        only set up .venv"
-	@echo "make evidence   run the lessons with ten other seeds each (LESSON=cam: one; ARGS='--scheduler ADDRESS': on a cluster)"
+	@echo "make evidence   run each lesson ten times, with its own seeds and with nine others (LESSON=cam: one; ARGS='--scheduler ADDRESS': on a cluster)"
 	@echo "make notebooks  run all notebooks again and save them with their pictures"
 	@echo "make solutions  make the blank exercises from solutions/"
 	@echo "make figures    make the figures of real networks again (fetches SqueezeNet, 5 MB)"
@@ -37,7 +37,7 @@ help:
 	@echo "make nbgrader   write the exercises as nbgrader takes them, into build/"
 	@echo "make project-data  draw the data of a student project, into build/projects (PROJECT=handover, weather or choice; SEED=7: other pictures)"
 	@echo "make links      make every copy of the course's address the same (REPO=owner/name: another one, for a fork)"
-	@echo "make new        begin a lesson that passes every rule (LESSON=lime_and_shap AFTER=occlusion)"
+	@echo "make new        begin a lesson that passes every rule (LESSON=counterfactual_maps AFTER=occlusion)"
 	@echo "make order      number the lessons as tools/lessons.py lists them, and mend every link"
 	@echo "make data       rebuild what datasets/ ships (about an hour; MNIST=folder for the nets trained on MNIST; SEED=1: other nets, into build/nets/1, for make evidence)"
 	@echo "make lock       pin the newest versions of the packages in requirements.txt"
@@ -124,7 +124,7 @@ links: env
 	$(BIN)/python -m tools.links "$$REPO" $(ARGS)
 
 new: env
-	$(BIN)/python -m tools.new_lesson "$${LESSON:?which name? make new LESSON=lime_and_shap AFTER=occlusion}" --after "$$AFTER"
+	$(BIN)/python -m tools.new_lesson "$${LESSON:?which name? make new LESSON=counterfactual_maps AFTER=occlusion}" --after "$$AFTER"
 
 order: env
 	$(BIN)/python -m tools.order

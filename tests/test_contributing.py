@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 PAGES += [ROOT / name / "README.md" for name in ("datasets", "helpers")] + sorted((ROOT / ".github").glob("*.md"))
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
 FOLDERS = r"\.github|datasets|docs|helpers|notebooks|solutions|tests|tools"
-EXAMPLE = "lime_and_shap"  # the lesson that the pages begin
+EXAMPLE = "counterfactual_maps"  # the lesson that the pages begin; there is none of this name
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 

@@ -143,7 +143,11 @@ def test_it_passes_the_rules_and_its_own_test(lesson, monkeypatch, capsys):
         ("grad_cam", "cam", "The name 'grad_cam' is taken by helpers/checks/grad_cam.py; choose another one."),
         ("core", "cam", "is taken by helpers/checks/core.py"),
         ("checker", "cam", "is taken by the course"),
-        ("18_name", "cam", "'18_name' names no lesson: words in small letters, without a number, as in lime_and_shap."),
+        (
+            "18_name",
+            "cam",
+            "'18_name' names no lesson: words in small letters, without a number, as in counterfactual_maps.",
+        ),
         ("a-name", "cam", "names no lesson"),
         ("Name", "cam", "names no lesson"),
         ("name_", "cam", "names no lesson"),
@@ -151,7 +155,7 @@ def test_it_passes_the_rules_and_its_own_test(lesson, monkeypatch, capsys):
         ("name.ipynb", "cam", "names no lesson"),
         ("näme", "cam", "names no lesson"),
         ("class", "cam", "names no lesson"),
-        ("", "cam", "Give the lesson's name: make new LESSON=lime_and_shap AFTER=occlusion"),
+        ("", "cam", "Give the lesson's name: make new LESSON=counterfactual_maps AFTER=occlusion"),
         ("a_name", "04", "There is no lesson '04' to come after; the lessons are start_here, "),
     ],
 )

@@ -1,7 +1,7 @@
 """The skeleton of a lesson: cells, checkers and their test, as text; tools/new_lesson.py fills in the names.
 
 The text tells the author what belongs where. The example in it is small and runs: are a picture and its mirror image
-the same to a network? ``@NAME@`` is the lesson's name, such as "lime_and_shap", ``@NUMBER@`` its number.
+the same to a network? ``@NAME@`` is the lesson's name, such as "counterfactual_maps", ``@NUMBER@`` its number.
 """
 
 HEADER = """\

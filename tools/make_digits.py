@@ -117,6 +117,8 @@ def main() -> None:
     if (chosen.weights or everything) and chosen.mnist:
         for name in chosen.names or RECIPES:
             make_weights(name, chosen.mnist, chosen.to)
+    elif chosen.weights or everything:
+        print(f"{', '.join(chosen.names or RECIPES)}: not trained; --mnist FOLDER names the MNIST that they need.")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Begin a lesson: ``python -m tools.new_lesson lime_and_shap --after occlusion``.
+"""Begin a lesson: ``python -m tools.new_lesson counterfactual_maps --after occlusion``.
 
-It is ``make new LESSON=lime_and_shap AFTER=occlusion``; without AFTER the lesson comes last. The name goes into ORDER
-of tools/lessons.py, and the lessons behind it get their new numbers. The lesson before it names it in its last
+It is ``make new LESSON=counterfactual_maps AFTER=occlusion``; without AFTER the lesson comes last. The name goes into
+ORDER of tools/lessons.py, and the lessons behind it get their new numbers. The lesson before it names it in its last
 paragraph, **Next.**; what stood there becomes the last paragraph of the new lesson. Writes the notebook, run and saved,
-its checkers helpers/checks/lime_and_shap.py, their test tests/test_checks_lime_and_shap.py, its rows in README.md and
-helpers/README.md and its parts of docs/teaching.md and docs/outcomes.md: a lesson that passes every rule, to be
-replaced part by part. What is in it stands in tools/lesson_template.py.
+its checkers helpers/checks/counterfactual_maps.py, their test tests/test_checks_counterfactual_maps.py, its rows in
+README.md and helpers/README.md and its parts of docs/teaching.md and docs/outcomes.md: a lesson that passes every rule,
+to be replaced part by part. What is in it stands in tools/lesson_template.py.
 """
 
 import argparse
@@ -33,7 +33,9 @@ def check_name(name: str, after: str) -> None:
         SystemExit: it is no name for a lesson, it is taken, or there is no lesson ``after``.
     """
     if not order.NAME.fullmatch(name) or keyword.iskeyword(name):
-        raise SystemExit(f"{name!r} names no lesson: words in small letters, without a number, as in lime_and_shap.")
+        raise SystemExit(
+            f"{name!r} names no lesson: words in small letters, without a number, as in counterfactual_maps."
+        )
     if after not in lessons.ORDER:
         raise SystemExit(f"There is no lesson {after!r} to come after; the lessons are {', '.join(lessons.ORDER)}.")
     taken = [path for path in files_of(name) if path.exists()]
@@ -92,7 +94,7 @@ NEXT_IS_NEW = "**Next.** [Lesson *@NAME@*](@FILE@) is new: say here, in one sent
 
 
 def title_of(name: str) -> str:
-    """Return a lesson's name as words: "lime_and_shap" is "Lime and shap"."""
+    """Return a lesson's name as words: "counterfactual_maps" is "Counterfactual maps"."""
     return name.replace("_", " ").capitalize()
 
 
@@ -166,12 +168,12 @@ After this lesson a student can
 def main(arguments: list[str] | None = None) -> None:
     """Write the files of a new lesson, run its notebook, and number the lessons; if that fails, change nothing."""
     parser = argparse.ArgumentParser(description="Begin a lesson.")
-    parser.add_argument("name", help="words in small letters, such as lime_and_shap")
+    parser.add_argument("name", help="words in small letters, such as counterfactual_maps")
     parser.add_argument("--after", default="", help="the lesson that it follows, such as occlusion; or else it is last")
     given = parser.parse_args(arguments)
     name, after = given.name, given.after or lessons.ORDER[-1]
     if not name:
-        raise SystemExit("Give the lesson's name: make new LESSON=lime_and_shap AFTER=occlusion")
+        raise SystemExit("Give the lesson's name: make new LESSON=counterfactual_maps AFTER=occlusion")
     check_name(name, after)
     order.plan(lessons.ORDER)  # refuses a tree that is not in order to begin with
     readme, listing = ROOT / "README.md", ROOT / "tools" / "lessons.py"

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ROOT / "docs" / "teaching.md"
 OUTCOMES = ROOT / "docs" / "outcomes.md"
 MAP = ROOT / "helpers" / "README.md"
-NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", re.ASCII)  # of a lesson, such as lime_and_shap
+NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", re.ASCII)  # of a lesson, such as counterfactual_maps
 LINK = re.compile(r"(?<!\w)\d+_([a-z][a-z0-9_]*)\.ipynb\b")
 NUMBERED = re.compile(
     r"\[\d+ ([^\]\n]*\]\([^()\s]*?\d+_([a-z][a-z0-9_]*)\.ipynb(?:#[^)\s]*)?\))"
@@ -58,7 +58,7 @@ def plan(names: Sequence[str]) -> tuple[dict[Path, Path], dict[Path, str]]:
     for name in names:
         if not NAME.fullmatch(name):
             raise SystemExit(
-                f"ORDER in tools/lessons.py names {name!r}; use words in small letters, as in lime_and_shap."
+                f"ORDER in tools/lessons.py names {name!r}; use words in small letters, as in counterfactual_maps."
             )
     here, answers = found("notebooks", names), found("solutions", names)
     for name in names:

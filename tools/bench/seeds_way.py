@@ -39,7 +39,7 @@ class Work(NamedTuple):
 
 
 def work(name: str) -> Work:
-    """Return as much as MNIST has (the course's digits, three times), or less: then the aims are not judged."""
+    """Return as much as MNIST has (the course's digits, repeated), or less: then the aims are not judged."""
     digits = data.load_digits(world="course")
     if name == WORKS[1]:
         return Work(digits.images[:6_000], digits.labels[:6_000], 300, 5e-3)

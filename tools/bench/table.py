@@ -9,7 +9,7 @@ import torch
 from tools.bench.clock import Ratio
 from tools.bench.rows import FORWARD, LEAST, OURS, Row, Verdict
 
-PACKAGES = ("torch", "torchvision", "captum", "grad-cam", "torchcam", "zennit", "numpy")
+PACKAGES = ("torch", "torchvision", "captum", "grad-cam", "torchcam", "zennit", "shap", "lime", "numpy")
 LEGEND = """\
 ms: median. runs: how many were timed, in turn with the others. passes: in forward passes of the same pictures.
 MiB: peak of what torch allocated in one run; what numpy and oneDNN take for themselves is not seen.
@@ -134,10 +134,10 @@ def page(about: dict[str, object], rows: list[Row], seconds: float, before: str 
 PAGE = """\
 # How fast the methods are
 
-Written by `make bench ARGS="--page docs/bench.md"`: every method of the course against captum, grad-cam, torchcam,
-zennit, shap and lime. All contenders run in one process and take turns. Results are compared before they are timed, so
-that nobody is timed for another result. Beside them runs the least that a method can cost: the passes through the
-network that nobody can leave out, as fast as torch does them on this machine.
+Written by `make bench ARGS="--page docs/bench.md"`: the methods of the course that a library has,
+too, against captum, grad-cam, torchcam, zennit, shap and lime. All contenders run in one process and take turns.
+Results are compared before they are timed, so that nobody is timed for another result. Beside them runs the least that
+a method can cost: the passes through the network that nobody can leave out, as fast as torch does them on this machine.
 
 {versions}; Python {python}; {processor}; threads: {threads}. The last run took {minutes} minutes
 (with `--only`, it measures some methods again, and leaves the other numbers as they are).
@@ -146,7 +146,10 @@ network that nobody can leave out, as fast as torch does them on this machine.
 
 A number below 1 means that ours is faster. Bold numbers are above the aim. Each number is the median of the ratios
 round by round. "With view" are nets that flatten their maps by `x.view(-1, n)`; "at 96" is a picture of 96 x 96
-pixels, where all other large nets get 224 x 224.
+pixels, where all other large nets get 224 x 224. "Least" is the least possible, "best chunk" a library with its
+fastest batch size, "one alone" our Grad-CAM without its four relatives, and "maps given" a method without its forward
+pass. "The seed's way" is what the course's first notebooks did, in loops of Python. "60,000 digits" are the course's
+4,000 digits, repeated.
 
 {table}
 

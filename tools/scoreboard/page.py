@@ -59,7 +59,8 @@ of the single networks, for the same scores in turn: it tells how far training a
 
 - **Mass**: the share of the map's positive part that lies on what was asked for.
 - **Rank accuracy**: of the k highest values, the share that lies on it, where k is its number of pixels.
-- **Pointing game**: whether the highest value lies in its filled outline.
+- **Pointing game**: whether the highest value lies in its filled outline. Where several pixels share the highest
+  value, as in maps of superpixels, the share of them that lies inside counts.
 - **Right for both**: whether the pointing game is right for both objects of a scene. A map that is the same for
   every class can have this only by chance.
 
