@@ -166,7 +166,9 @@ SEARCHES = {  # what a reader types: the lesson that teaches it comes first
     "vision transformer": "transformers",
     "feature visualization": "feature_visualisation",
     "clever Hans": "the_tanks",
-    "sanity checks": "can_you_trust_it",
+    "pointing game": "can_you_trust_it",
+    "sanity checks": "faithfulness",
+    "deletion and insertion": "faithfulness",
     "forward hook": "look_inside",
     "fine-tuning": "transfer_learning",
 }

@@ -30,6 +30,7 @@ ORDER = (
     "transfer_learning",
     "the_tanks",
     "can_you_trust_it",
+    "faithfulness",
     "museum_of_wrong_maps",
     "words",
     "your_own_network",
