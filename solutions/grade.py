@@ -320,8 +320,13 @@ def _course() -> set[tuple]:
     return {item for name in GUARDED for item in state_of(ROOT / name).items()}
 
 
-if __name__ == "__main__":
-    for name in ("SIGTERM", "SIGHUP"):  # clean up then, too
-        if (number := getattr(signal, name, None)) and signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+def end_as_on_ctrl_c() -> None:
+    """Clean up also when somebody ends this process, or closes its terminal without ``nohup``."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if (number := getattr(signal, name, None)) and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+
+
+if __name__ == "__main__":
+    end_as_on_ctrl_c()
     sys.exit(main())

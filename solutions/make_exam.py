@@ -117,19 +117,19 @@ def write(seed: int, folder: Path, private: bank.Asked = bank.NOTHING) -> None:
     """Write exam, data and key of a seed into a new folder of the course, and run both notebooks there.
 
     Raises:
-        ValueError: the folder holds something already, or is a file.
-        OSError: it cannot be written.
+        ValueError: the folder holds something already, or cannot be made.
     """
-    if folder.is_file():
-        raise ValueError(f"{folder} is a file: name a new folder.")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(
             f"{folder} holds something already, perhaps an exam whose seed is needed: name another folder."
         )
     students, key = folder / "students", folder / "key"
-    students.mkdir(parents=True, exist_ok=True)
+    try:
+        students.mkdir(parents=True, exist_ok=True)
+        key.mkdir(mode=0o700)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be made ({error.strerror}): name another folder.") from None
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")  # so that no commit publishes the key
-    key.mkdir(mode=0o700)
     lines = ["# The seed of an exam. Whoever has it has the key: keep it where only you can read it.", f"seed = {seed}"]
     if private.known:
         _write_for_one(key / BANK, private.known)
@@ -177,8 +177,6 @@ def main(arguments: list[str] | None = None) -> int:
         write(seed, folder, private)
     except ValueError as error:
         parser.error(str(error))
-    except OSError as error:
-        parser.error(f"{error.filename or folder} cannot be written ({error.strerror}): name another folder.")
     place = folder.relative_to(ROOT)
     print(f"for the students: {place / 'students'}\nfor you alone: {place / 'key'}")
     print(f"to grade what they hand in: make grade IN='my class' ARGS='--exam {place / 'key' / SECRET}'")

@@ -1,11 +1,12 @@
 """Make an nbgrader course of the exercises: ``python solutions/make_nbgrader.py --output build/nbgrader``.
 
 It writes ``source/exercises/exercises.ipynb``, which has no number, so that a term's work keeps its name when lessons
-move, and ``nbgrader_config.py``. What stands there already and was changed is never written over. Then, in that folder: ``nbgrader generate_assignment exercises``, hand out
-``release/``, collect into ``submitted/NAME/exercises/``, and ``nbgrader autograde exercises``. The cells' metadata,
-which nbgrader needs, are made here from the marks BEGIN and END SOLUTION, so the notebooks stay free of them. A cell
-with an answer and its check becomes two: what the student fills in, and the check, worth one point. nbgrader runs the
-checks in the student's own kernel: it trusts the students. ``python solutions/grade.py`` does not.
+move, and ``nbgrader_config.py``; what you have changed there is never written over. Then, in that folder:
+``nbgrader generate_assignment exercises``, hand out ``release/``, collect into ``submitted/NAME/exercises/``, and
+``nbgrader autograde exercises``. The cells' metadata, which nbgrader needs, are made here from the marks BEGIN and END
+SOLUTION, so the notebooks stay free of them. A cell with an answer and its check becomes two: what the student fills
+in, and the check, worth one point. nbgrader runs the checks in the student's own kernel: it trusts the students.
+``python solutions/grade.py`` does not.
 """
 
 import argparse

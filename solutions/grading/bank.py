@@ -38,7 +38,7 @@ NEEDED = {"name": str, "title": str, "text": str, "solution": str, "answers": di
 OTHERS = {"draw": dict, "mistakes": dict, "free_text": str, "rubric": list}
 PUBLIC = ("q1", "q2", "q3")  # may be left out; q4, the judgement, is part of every exam
 # names that the exam's own cells bind
-TAKEN = {*"x x_marked classes exam data net form titles SIZES FORMS torch load_file attribution evaluation".split()}
+TAKEN = {*"x x_marked classes exam data net form titles FORMS torch load_file attribution evaluation".split()}
 TAKEN |= {*"plotting shapes ShapesResNet load_classifier display peak value fell on_watermark on_object".split()}
 TAKEN |= {*"deleted named meaning other_class adds_up removed believe decides why".split()}
 COLUMNS = ("name", "file", "total", "version")  # that the table of grades has besides
@@ -78,18 +78,17 @@ class Question(NamedTuple):
         def check(*given: Any) -> str:
             for name, one in zip(names, given, strict=True):
                 right, tolerance = self.answers[name]
+                known = {hint: wrong[name] for hint, wrong in self.mistakes.items() if name in wrong}
                 if isinstance(right, str | bool | int):
                     if isinstance(one, Tensor | np.ndarray | np.generic) and math.prod(one.shape) == 1:
                         one = one.item()
                     if not isinstance(one, str if isinstance(right, str) else int | float):
                         raise Wrong(f"{name} is {'a word' if isinstance(right, str) else 'a whole number'}.")
                     if one != right:
-                        known = {hint: wrong.get(name) for hint, wrong in self.mistakes.items()}
-                        hints = [h for h, wrong in known.items() if not isinstance(wrong, Tensor) and one == wrong]
+                        hints = [hint for hint, wrong in known.items() if np.array_equal(one, wrong)]
                         raise Wrong(hints[0] if hints else f"{name} is another one.")
                 else:
-                    wrong = {hint: made[name] for hint, made in self.mistakes.items() if name in made}
-                    name_the_mistake(one, wrong, right, tolerance, what=name)
+                    name_the_mistake(one, known, right, tolerance, what=name)
             return f"{' and '.join(names)}."
 
         texts = (self.free_text,) if self.free_text else ()

@@ -209,22 +209,28 @@ class Student:
 
     def _start(self) -> None:
         """Start a process and run again what had ended; a cell that now does not end is left out."""
-        if self.done and self.again <= 0:
-            raise Lost(TOO_LONG)
-        self.pid, self.channel = self._process()
+        while self.pid is None:
+            if self.done and self.again <= 0:
+                raise Lost(TOO_LONG)
+            self.pid, self.channel = self._process()
+            self._run_again()
+
+    def _run_again(self) -> None:
+        """Run the cells again that had ended; at the first that now does not, forget it and end the process."""
         broken, left = list(self.broken), self.left
         for cell in list(self.done):
             source, took = cell
-            begun, seconds = time.monotonic(), 3 * took + AGAIN
+            begun, seconds, lost = time.monotonic(), 3 * took + AGAIN, False
             try:
                 self._exchange({"do": "run", "source": source}, b"", seconds, min(PATIENCE * seconds, self.again))
             except (Lost, EOFError, OSError, ValueError):
+                lost = True
+            self.again -= time.monotonic() - begun
+            self.broken, self.left = broken, left  # what the cells did was noted when they ran first
+            if lost:
                 self.done.remove(cell)
                 self.stop()
-                return self._start()
-            finally:
-                self.again -= time.monotonic() - begun
-                self.broken, self.left = broken, left  # what the cells did was noted when they ran first
+                return
 
     def _process(self) -> tuple[int, wire.Channel]:
         """Return a new process; raises Lost if none starts in its folder, and NoProcess if none starts elsewhere."""
