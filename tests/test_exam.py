@@ -237,15 +237,12 @@ def test_the_exam_gives_nothing_away(written, answers):
 def test_a_bank_may_not_use_what_the_paper_binds(written):
     paper = [cell.source for cell in written[SEED][exam.NOTEBOOK].cells if cell.cell_type == "code"][1:]
     bound = set()
-    for one in [line for source in paper for line in ast.parse(source).body]:
-        inside = isinstance(one, ast.FunctionDef)
-        bound |= (
-            {one.name}
-            if inside
-            else {name.id for name in ast.walk(one) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
-        )
-        bound |= {name.asname or name.name for name in getattr(one, "names", ())}
-    assert {"FORMS", "form", "load_file", "peak"} <= bound and bound - {"i", "c", "name"} <= bank.TAKEN
+    for line in [line for source in paper for line in ast.parse(source).body]:
+        targets = [name for target in getattr(line, "targets", ()) for name in ast.walk(target)]
+        bound |= {name.id for name in targets if isinstance(name, ast.Name)}
+        bound |= {one.asname or one.name for one in getattr(line, "names", ())}
+        bound |= {line.name} if isinstance(line, ast.FunctionDef) else set()
+    assert {"FORMS", "form", "load_file", "peak"} <= bound <= bank.TAKEN
 
 
 def test_cells_are_short_and_pictures_have_captions(written):

@@ -40,7 +40,7 @@ PUBLIC = ("q1", "q2", "q3")  # may be left out; q4, the judgement, is part of ev
 # names that the exam's own cells bind
 TAKEN = {*"x x_marked classes exam data net form titles FORMS torch load_file attribution evaluation".split()}
 TAKEN |= {*"plotting shapes ShapesResNet load_classifier display peak value fell on_watermark on_object".split()}
-TAKEN |= {*"deleted named meaning other_class adds_up removed believe decides why".split()}
+TAKEN |= {*"deleted named meaning other_class adds_up removed one believe decides why".split()}
 COLUMNS = ("name", "file", "total", "version")  # that the table of grades has besides
 # a line of the file that holds an exam's seed: bank = FILE, or "bank": "FILE",
 BANK = re.compile(r"""^\s*["']?bank["']?\s*[:=]\s*["']?(.+?)["']?,?\s*(?:\s#.*)?$""", re.M)
