@@ -358,7 +358,13 @@ def test_the_table_shows_free_texts_and_keeps_their_levels(tmp_path):
     table.row("anna.ipynb")["level why"] = "3"
     table.write()
     assert put("=1+1\nMap 2.").row("anna.ipynb")["level why"] == "3"
-    assert put("Map 1.").row("anna.ipynb")["level why"] == ""
+    table = put("Map 1.")
+    assert table.row("anna.ipynb")["level why"] == ""
+    table.row("anna.ipynb")["level why"] = "2"
+    for scores, texts in (({"q4": (0, "slow.")}, {}), ("cannot be read", None)):  # no text came in this run
+        table.put("anna", "anna.ipynb", "8", scores, texts)
+        assert (table.row("anna.ipynb")["text why"], table.row("anna.ipynb")["level why"]) == ("Map 1.", "2")
+    assert put("").row("anna.ipynb")["level why"] == ""
     table.put("ben", "ben.ipynb", "7", "is an archive")
     assert table.row("ben.ipynb")["text why"] == "" and table.row("ben.ipynb")["level why"] == ""
 
