@@ -427,16 +427,16 @@ def test_a_notebook_is_read_with_a_byte_order_mark_and_by_its_lessons_name(tmp_p
     assert [cells_of(found[name].notebook.read_bytes()) for name in ("anna", "ben")] == [["x = 'ä'"], ["'exercises'"]]
 
 
+EXERCISES, CAM_LESSON = path("exercises").stem, path("cam").stem
+
+
 @pytest.mark.parametrize(
     ("names", "wrong"),
     [
-        (
-            ["06_exercises", "06_exercises-Copy1"],
-            "holds 2 notebooks: leave the one that counts",
-        ),  # blank, and the answers
-        (["06_exercises", "my answers"], "holds 2 notebooks: leave the one that counts"),
-        (["06_exercises", "exam", "04_CAM"], ""),
-        (["04_cam"], ""),
+        ([EXERCISES, f"{EXERCISES}-Copy1"], "holds 2 notebooks: leave the one that counts"),  # blank, and the answers
+        ([EXERCISES, "my answers"], "holds 2 notebooks: leave the one that counts"),
+        ([EXERCISES, "exam", CAM_LESSON.upper()], ""),
+        ([CAM_LESSON], ""),
     ],
 )
 def test_of_two_notebooks_only_another_lesson_is_left_out(names, wrong, tmp_path):
