@@ -197,16 +197,17 @@ def grade(folder: Path, rules: Rules, nursery: Nursery, again: bool = False) -> 
             content = wrong or f"{course}{one.fingerprint()}"
         except (OSError, ValueError) as error:
             content = wrong = in_words(error)
-        if wrong and table.has_points(one.entry):
-            print(f"{shown(name)}: not graded. It {wrong}; its row has points, and stays as it is", flush=True)
-            continue
         version = f"{key}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
         known = table.has(one.entry, version) and not again
         if not known:
             if not wrong and nursery.fence is None:
                 print(nursery.describe(), flush=True)
-            now[name] = wrong or grade_one(one, rules, nursery, folder)
-            table.put(name, one.entry, version, now[name], getattr(now[name], "texts", None))
+            scores = wrong or grade_one(one, rules, nursery, folder)
+            if isinstance(scores, str) and table.has_points(one.entry):
+                print(f"{shown(name)}: not graded. It {scores}; its row has points, and stays as it is", flush=True)
+                continue
+            now[name] = scores
+            table.put(name, one.entry, version, scores, getattr(scores, "texts", None))
         row = table.row(one.entry)
         said = f"not graded. {row['not graded']}" if row["not graded"] else f"{row['total']} of {len(rules.parts)}"
         print(f"{shown(name)}: {said}{', as before' * known}", flush=True)
@@ -283,7 +284,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nStopped. {table} has the grades so far; the same command goes on from there.", file=sys.stderr)
         return 128 + signal.SIGINT
     except OSError as error:
-        print(f"Stopped: {error}. {table} has the grades so far; mend this, and go on.", file=sys.stderr)
+        said = str(error).rstrip(".")
+        print(f"Stopped: {said}. {table} has the grades so far; mend this, and go on.", file=sys.stderr)
         return 1
     print(f"wrote {table}; what stands there is graded again if it changes, and all of it with --again")
     if texts := [text for part in rules.parts for text in part.texts]:

@@ -582,7 +582,7 @@ def give_by_hand(folder, name, **cells):
         table.writerows(rows.values())
 
 
-def test_points_given_by_hand_stay_where_nothing_can_be_graded(quick, capsys):
+def test_points_given_by_hand_stay_where_nothing_can_be_graded(quick, capsys, monkeypatch):
     folder, run = quick
     run()
     give_by_hand(folder, "eve.zip", q2_cam="1", total="1")
@@ -594,6 +594,8 @@ def test_points_given_by_hand_stay_where_nothing_can_be_graded(quick, capsys):
     rows = table_of(folder)
     assert (rows["eve.zip"]["q2_cam"], rows["eve.zip"]["total"], rows["report.pdf"]["q3_cam"]) == ("1", "1", "1")
     assert rows["ben"]["total"] == "3" and "holds 3 notebooks" in rows["both"]["not graded"]
+    monkeypatch.setattr(grade, "grade_one", lambda *given: "is no notebook, or a damaged one")
+    assert run(again=True) == [] and table_of(folder)["anna"]["total"] == "3"
 
 
 def test_the_grades_of_another_exam_are_left_alone(quick):
