@@ -15,6 +15,7 @@ What the fence around the processes holds, and what it does not hold, stands in 
 
 import argparse
 import contextlib
+import errno
 import hashlib
 import io
 import math
@@ -38,12 +39,12 @@ os.environ.pop("COURSE_STRICT", None)
 from grading import exam  # noqa: E402
 from grading.folder import TABLE, Submission, in_words, submissions  # noqa: E402
 from grading.parts import Part, exercises  # noqa: E402
-from grading.sandbox import Nursery, state_of  # noqa: E402
-from grading.student import PATIENCE, Lost, Student  # noqa: E402
+from grading.sandbox import Nursery, nearly_full, state_of  # noqa: E402
+from grading.student import PATIENCE, Lost, NoProcess, Student  # noqa: E402
 from grading.table import Table, shown  # noqa: E402
 
 from tools.console import print_anything  # noqa: E402
-from tools.lessons import file_name  # noqa: E402
+from tools.lessons import file_name, name_of  # noqa: E402
 
 GUARDED = ("helpers", "datasets", "solutions")
 MOST_LETTERS = 300  # of a reason
@@ -73,13 +74,25 @@ class Scores(dict[str, tuple[int, str]]):
 
 
 def grade_one(submission: Submission, rules: Rules, nursery: Nursery, guarded: Path) -> Scores | str:
-    """Run one submission and return its scores, or why there are none; ``guarded`` is a folder that must not change."""
+    """Run one submission and return its scores, or why there are none.
+
+    Args:
+        submission: what was handed in.
+        rules: what is graded, and with which limits.
+        nursery: where the processes come from.
+        guarded: a folder that must not change meanwhile.
+
+    Raises:
+        OSError: this machine has no room or no process for it, which no student shall pay for.
+    """
     with nursery.fresh_folder() as work:
         try:
             submission.copy(work, rules.notebook)
             for name, content in rules.files.items():
                 (work / name).write_bytes(content)
         except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise OSError(nearly_full()) from None
             return in_words(error)
         name = submission.notebook.name if submission.folder else rules.notebook
         student = Student(nursery, work, rules.seconds, rules.memory, [] if nursery.locked else [guarded])
@@ -89,6 +102,8 @@ def grade_one(submission: Submission, rules: Rules, nursery: Nursery, guarded: P
             return _grade_cells(cells, rules.parts, student)
         except Lost as lost:
             return f"cannot be read: reading it {lost}"
+        except NoProcess as error:
+            raise OSError(str(error)) from None
         except ValueError as error:
             return str(error)
         finally:
@@ -115,18 +130,25 @@ def _grade_cells(cells: list[str], parts: list[Part], student: Student) -> Score
             scores[part.name] = _judge(part, student, failed)
             scores.texts |= _texts(part, student)
             student.begin()
+    for part in parts:  # a text may be written in a cell behind that of its part
+        if not all(map(scores.texts.get, part.texts)):
+            scores.texts |= {name: text for name, text in _texts(part, student).items() if text}
     ordered = Scores({part.name: scores[part.name] for part in parts})
     ordered.texts = scores.texts
     return ordered
 
 
 def _texts(part: Part, student: Student) -> dict[str, str]:
-    """Return the free texts that belong to a part; one that is missing, or is no text, is empty."""
+    """Return the free texts of a part. One that is missing, or is no text, is empty; one that is lost is left out."""
     texts = {}
     for name in part.texts:
-        with contextlib.suppress(KeyError, Lost):
+        try:
             (value,) = student.fetch([name])
-            texts[name] = value.strip() if isinstance(value, str) and value.strip(" .\n") else ""
+        except KeyError:
+            value = ""
+        except Lost:
+            continue
+        texts[name] = value.strip() if isinstance(value, str) and value.strip(" .\n") else ""
     return texts
 
 
@@ -163,31 +185,44 @@ def grade(folder: Path, rules: Rules, nursery: Nursery, again: bool = False) -> 
 
     Raises:
         ValueError: there is nothing to grade, or no table can be written.
-        OSError: the table cannot be written any more; what it held stays there.
+        OSError: the table cannot be written any more, or the next student cannot be graded on this machine as it is;
+            what the table held stays there.
     """
     found, now = submissions(folder, rules.notebook), {}
-    table, course = _table(folder, rules), _version(rules, nursery.root)
+    key = _key(rules)
+    table, course = _table(folder, rules, key), _version(rules, nursery.root)
     for name, one in found.items():
-        wrong, version = one.wrong, ""
-        if not wrong:
-            try:
-                version = hashlib.sha256(f"{course}{one.fingerprint()}".encode()).hexdigest()[:16]
-            except (OSError, ValueError) as error:
-                wrong = in_words(error)
-        known = bool(version) and table.has(one.entry, version) and not again
+        wrong = one.wrong
+        try:
+            content = wrong or f"{course}{one.fingerprint()}"
+        except (OSError, ValueError) as error:
+            content = wrong = in_words(error)
+        version = f"{key}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+        known = table.has(one.entry, version) and not again
         if not known:
             if not wrong and nursery.fence is None:
                 print(nursery.describe(), flush=True)
-            now[name] = wrong or grade_one(one, rules, nursery, folder)
-            table.put(name, one.entry, version, now[name], getattr(now[name], "texts", None))
+            scores = wrong or grade_one(one, rules, nursery, folder)
+            if isinstance(scores, str) and table.has_points(one.entry):
+                print(f"{shown(name)}: not graded. It {scores}; its row has points, and stays as it is", flush=True)
+                continue
+            now[name] = scores
+            table.put(name, one.entry, version, scores, getattr(scores, "texts", None))
         row = table.row(one.entry)
         said = f"not graded. {row['not graded']}" if row["not graded"] else f"{row['total']} of {len(rules.parts)}"
         print(f"{shown(name)}: {said}{', as before' * known}", flush=True)
     return now
 
 
-def _table(folder: Path, rules: Rules) -> Table:
-    return Table(folder / TABLE, [part.name for part in rules.parts], [t for part in rules.parts for t in part.texts])
+def _table(folder: Path, rules: Rules, key: str) -> Table:
+    texts = [text for part in rules.parts for text in part.texts]
+    return Table(folder / TABLE, [part.name for part in rules.parts], texts, key)
+
+
+def _key(rules: Rules) -> str:
+    """Return by what a table knows which lesson or exam it is about; a letter first, for spreadsheets."""
+    known = hashlib.sha256(repr([name_of(Path(rules.notebook)), rules.files]).encode())
+    return f"x{known.hexdigest()[:8]}"
 
 
 def _version(rules: Rules, root: Path) -> str:
@@ -204,7 +239,7 @@ def seed_of(asked: str) -> int:
     Raises:
         ValueError: there is no such file, or not one such line in it.
     """
-    if asked.isdecimal():
+    if asked.isdecimal() and not Path(asked).is_file():
         print("Others on this machine can see a seed on a command line; give the file that holds it.", file=sys.stderr)
         return int(asked)
     try:
@@ -249,7 +284,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nStopped. {table} has the grades so far; the same command goes on from there.", file=sys.stderr)
         return 128 + signal.SIGINT
     except OSError as error:
-        print(f"Stopped: {error}. {table} has the grades so far; mend this, and go on.", file=sys.stderr)
+        said = str(error).rstrip(".")
+        print(f"Stopped: {said}. {table} has the grades so far; mend this, and go on.", file=sys.stderr)
         return 1
     print(f"wrote {table}; what stands there is graded again if it changes, and all of it with --again")
     if texts := [text for part in rules.parts for text in part.texts]:
@@ -286,6 +322,13 @@ def _course() -> set[tuple]:
     return {item for name in GUARDED for item in state_of(ROOT / name).items()}
 
 
+def end_as_on_ctrl_c() -> None:
+    """Clean up also when somebody ends this process, or closes its terminal without ``nohup``."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if (number := getattr(signal, name, None)) and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
+    end_as_on_ctrl_c()
     sys.exit(main())

@@ -117,15 +117,19 @@ def write(seed: int, folder: Path, private: bank.Asked = bank.NOTHING) -> None:
     """Write exam, data and key of a seed into a new folder of the course, and run both notebooks there.
 
     Raises:
-        ValueError: the folder holds something already.
+        ValueError: the folder holds something already, or cannot be made.
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(
             f"{folder} holds something already, perhaps an exam whose seed is needed: name another folder."
         )
     students, key = folder / "students", folder / "key"
-    students.mkdir(parents=True, exist_ok=True)
-    key.mkdir(mode=0o700)
+    try:
+        students.mkdir(parents=True, exist_ok=True)
+        key.mkdir(mode=0o700)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be made ({error.strerror}): name another folder.") from None
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")  # so that no commit publishes the key
     lines = ["# The seed of an exam. Whoever has it has the key: keep it where only you can read it.", f"seed = {seed}"]
     if private.known:
         _write_for_one(key / BANK, private.known)
@@ -161,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
         seed = secrets.randbits(BITS)
         file = asked.bank
         if asked.seed_file:
-            if str(asked.seed_file).isdecimal() and not asked.seed_file.exists():
+            if str(asked.seed_file).isdecimal() and not asked.seed_file.is_file():
                 raise ValueError("Write the seed into a file, and name the file: others can see a command line.")
             seed, known = seed_of(str(asked.seed_file)), bank.named_in(asked.seed_file)
             if file and known:

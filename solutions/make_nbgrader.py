@@ -1,11 +1,12 @@
 """Make an nbgrader course of the exercises: ``python solutions/make_nbgrader.py --output build/nbgrader``.
 
 It writes ``source/exercises/exercises.ipynb``, which has no number, so that a term's work keeps its name when lessons
-move, and ``nbgrader_config.py``. Then, in that folder: ``nbgrader generate_assignment exercises``, hand out
-``release/``, collect into ``submitted/NAME/exercises/``, and ``nbgrader autograde exercises``. The cells' metadata,
-which nbgrader needs, are made here from the marks BEGIN and END SOLUTION, so the notebooks stay free of them. A cell
-with an answer and its check becomes two: what the student fills in, and the check, worth one point. nbgrader runs the
-checks in the student's own kernel: it trusts the students. ``python solutions/grade.py`` does not.
+move, and ``nbgrader_config.py``; what you have changed there is never written over. Then, in that folder:
+``nbgrader generate_assignment exercises``, hand out ``release/``, collect into ``submitted/NAME/exercises/``, and
+``nbgrader autograde exercises``. The cells' metadata, which nbgrader needs, are made here from the marks BEGIN and END
+SOLUTION, so the notebooks stay free of them. A cell with an answer and its check becomes two: what the student fills
+in, and the check, worth one point. nbgrader runs the checks in the student's own kernel: it trusts the students.
+``python solutions/grade.py`` does not.
 """
 
 import argparse
@@ -75,19 +76,31 @@ def main(arguments: list[str] | None = None) -> int:
     folder = parser.parse_args(arguments).output.resolve()
     if not folder.is_relative_to(ROOT):
         parser.error(f"{folder} is not inside the course, where its notebooks find helpers/; leave --output away.")
-    write(folder)
+    try:
+        write(folder)
+    except ValueError as error:
+        parser.error(str(error))
     print(f"wrote {folder}")
     return 0
 
 
 def write(folder: Path) -> None:
-    """Write nbgrader's configuration and its sources into a folder."""
+    """Write nbgrader's configuration and its sources into a folder; a configuration that is there stays.
+
+    Raises:
+        ValueError: a notebook is there already and is another one.
+    """
     for name in NAMES:
         assignment = name_of(Path(name))
         goal = folder / "source" / assignment / f"{assignment}.ipynb"
+        text = nbformat.writes(for_nbgrader(nbformat.read(ROOT / "solutions" / name, as_version=4))) + "\n"
+        if goal.exists() and goal.read_text(encoding="utf-8") != text:
+            raise ValueError(f"{goal} was changed, or is of another version of the course: move it away, and go on.")
         goal.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(for_nbgrader(nbformat.read(ROOT / "solutions" / name, as_version=4)), goal)
-    (folder / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
+        goal.write_text(text, encoding="utf-8")
+    config = folder / "nbgrader_config.py"
+    if not config.exists():
+        config.write_text(CONFIG, encoding="utf-8")
 
 
 if __name__ == "__main__":

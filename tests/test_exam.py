@@ -1,9 +1,11 @@
 """The exams: drawn from a seed, silent about their answers, and graded against that seed alone."""
 
+import ast
 import re
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 
@@ -129,6 +131,16 @@ def test_a_negative_seed_is_an_error():
         exam.draw(-1)
 
 
+def test_a_seed_without_clear_questions_gets_a_sentence(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(exam, "_shares", lambda model, pictures, watermarks: np.zeros(len(pictures)))
+    monkeypatch.setattr(exam, "draw", exam.draw.__wrapped__)
+    (tmp_path / "seed").write_text("7\n", encoding="utf-8")
+    for command, words in ((make_exam.main, ["--seed-file"]), (grade.main, [str(tmp_path), "--exam"])):
+        with pytest.raises(SystemExit):
+            command([*words, str(tmp_path / "seed")])
+        assert "no six pictures of this seed make clear questions; take another seed" in capsys.readouterr().err
+
+
 def test_each_of_the_three_checks_decides_in_some_exam():
     drawn = [exam.draw(seed) for seed in (SEED, OTHER, 2)]
     assert {one.decides for one in drawn} == set(exam.CHECKS) and {one.refuted for one in drawn} == {1, 2}
@@ -156,6 +168,7 @@ def test_the_seed_is_drawn_and_kept_beside_the_key_alone(made, monkeypatch, caps
     folder = made()
     secret = folder / "key" / "seed.txt"
     assert grade.seed_of(str(secret)) == LONG and str(LONG) not in capsys.readouterr().out
+    assert (folder / ".gitignore").read_text(encoding="utf-8") == "*\n"
     assert secret.stat().st_mode & 0o077 == 0 and (folder / "key").stat().st_mode & 0o077 == 0
     assert sorted(path.name for path in (folder / "students").iterdir()) == ["exam.ipynb", "exam.safetensors"]
     first = int(exam.stream(LONG, "exam").integers(2**40, 2**50))
@@ -188,6 +201,7 @@ def test_a_file_with_a_seed_makes_the_same_exam_again(made, tmp_path, capsys):
         (["--seed-file", "none"], "none is no text file with the exam's seed"),
         (["--output", "/elsewhere"], "is not inside the course"),
         (["--bank", "none"], "The bank none cannot be read"),
+        (["--output", str(ROOT / "README.md")], "README.md cannot be made (Not a directory): name another folder"),
     ],
 )
 def test_a_wrong_command_gets_a_sentence(words, said, capsys):
@@ -218,6 +232,17 @@ def test_the_exam_gives_nothing_away(written, answers):
     assert "Level 3" in key and "proven right" in key
     assert "SOLUTION" not in paper and "seed" not in paper
     assert paper.count("\n...  # your code here") == paper.count("\nform(") == 6
+
+
+def test_a_bank_may_not_use_what_the_paper_binds(written):
+    paper = [cell.source for cell in written[SEED][exam.NOTEBOOK].cells if cell.cell_type == "code"][1:]
+    bound = set()
+    for line in [line for source in paper for line in ast.parse(source).body]:
+        targets = [name for target in getattr(line, "targets", ()) for name in ast.walk(target)]
+        bound |= {name.id for name in targets if isinstance(name, ast.Name)}
+        bound |= {one.asname or one.name for one in getattr(line, "names", ())}
+        bound |= {line.name} if isinstance(line, ast.FunctionDef) else set()
+    assert {"FORMS", "form", "load_file", "peak"} <= bound <= bank.TAKEN
 
 
 def test_cells_are_short_and_pictures_have_captions(written):
@@ -333,7 +358,13 @@ def test_the_table_shows_free_texts_and_keeps_their_levels(tmp_path):
     table.row("anna.ipynb")["level why"] = "3"
     table.write()
     assert put("=1+1\nMap 2.").row("anna.ipynb")["level why"] == "3"
-    assert put("Map 1.").row("anna.ipynb")["level why"] == ""
+    table = put("Map 1.")
+    assert table.row("anna.ipynb")["level why"] == ""
+    table.row("anna.ipynb")["level why"] = "2"
+    for scores, texts in (({"q4": (0, "slow.")}, {}), ("cannot be read", None)):  # no text came in this run
+        table.put("anna", "anna.ipynb", "8", scores, texts)
+        assert (table.row("anna.ipynb")["text why"], table.row("anna.ipynb")["level why"]) == ("Map 1.", "2")
+    assert put("").row("anna.ipynb")["level why"] == ""
     table.put("ben", "ben.ipynb", "7", "is an archive")
     assert table.row("ben.ipynb")["text why"] == "" and table.row("ben.ipynb")["level why"] == ""
 
@@ -420,6 +451,32 @@ def test_a_bank_adds_questions_whose_key_is_right(private, drawn, nursery):
         assert scores.texts == {"reason": text}
 
 
+def test_hints_of_a_bank_are_filled_in(private, capsys):
+    (part,) = private(EXAMPLE.replace("this is the sum.", "the sum of <<picture>>.")).questions[0].parts()
+    (question,) = private(EXAMPLE).questions
+    mean, category, word = (value for value, _ in question.answers.values())
+    verdict, line = said(capsys, part, mean * 3 * 128 * 128, category, word)
+    assert verdict is False and re.search(r"the sum of [0-5]\.", line)
+    counted = EXAMPLE.replace(
+        '"not the net." = "word = \'net\'"', '"of the next." = "category = classes[<<picture>>] + 1"'
+    )
+    (part,) = private(counted).questions[0].parts()
+    verdict, line = said(capsys, part, mean, category + 1, word)
+    assert verdict is False and "of the next." in line
+
+
+@pytest.mark.parametrize(
+    "line", ["bank = FILE", "bank = 'FILE'  # mine", '  "bank": "FILE",', '"bank": "FILE"', "bank: FILE", "bank=FILE "]
+)
+@pytest.mark.parametrize("name", ["bank.toml", "my#1, the best.toml"])
+def test_a_bank_is_named_on_a_line_of_the_seeds_file(line, name, tmp_path):
+    (tmp_path / "seed.txt").write_text(f"seed = 7\n{line.replace('FILE', name)}\n", encoding="utf-8")
+    found = bank.named_in(tmp_path / "seed.txt")
+    assert found == tmp_path / name
+    (tmp_path / "seed.txt").write_text("# the bank: mine\nseed = 7\n", encoding="utf-8")
+    assert bank.named_in(tmp_path / "seed.txt") is None
+
+
 def test_answers_to_a_banks_question_are_compared(private, capsys):
     (part,) = private(EXAMPLE).questions[0].parts()
     mean, category, word = (value for value, _ in private(EXAMPLE).questions[0].answers.values())
@@ -456,6 +513,13 @@ def test_the_seed_chooses_from_a_bank(private):
         ('title = "how bright is it?"', "", "has no title"),
         ('title = "how bright is it?"', "title = 7", "title is 7; give a text"),
         ('"brightness"', '"q7"', "give it a name of small letters"),
+        ('"brightness"', '"total"', "name, file, total, version are columns of the table"),
+        ("= x[<<picture>>].sum()", "= y.sum()", "its mistake 'this is the sum.' stops with NameError"),
+        (
+            "mean = x[<<picture>>].sum()",
+            "meen = 1",
+            "its mistake 'this is the sum.' binds none of mean, category, word",
+        ),
         ("draw = {", "chances = {", "has 'chances'; there are name, title"),
         ("picture = [0, 1, 2, 3, 4, 5]", "picture = 3", "draw has no choices for picture"),
         ("<<picture>> of", "<<number>> of", "<<number>> has no choices"),

@@ -6,14 +6,19 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import psutil
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
 from helpers.course import ROOT
@@ -22,11 +27,11 @@ sys.path.append(str(ROOT / "solutions"))
 
 import grade
 from grading import folder as handed_in
-from grading import kernel, parts, sandbox
+from grading import kernel, parts, sandbox, wire
 from grading.folder import submissions
 from grading.notebook import cells_of
 from grading.sandbox import Nursery
-from grading.student import Student
+from grading.student import FULL, TOO_LONG, Lost, Student
 from grading.table import Table, plain, shown
 
 from tools.lessons import file_name, path
@@ -100,6 +105,9 @@ import ctypes, os
 file = ctypes.CDLL(None).memfd_create(b"x", 0)
 for _ in range(28):
     os.write(file, bytes(10**8))"""
+LIMITS = """
+import ctypes
+assert ctypes.CDLL(None).prlimit(os.getppid(), 1, (ctypes.c_ulong * 2)(2**40, 2**40), None) == 0"""
 SUBMISSIONS = {  # name: cells, points, what the reasons of the parts without points hold
     "right": ([CAM, COUNT, GRAD], (1, 1, 1), ()),
     "half": ([CAM, WRONG_COUNT, BLANK], (1, 0, 0), ("one too few: the first entry", "not answered")),
@@ -200,6 +208,12 @@ SUBMISSIONS = {  # name: cells, points, what the reasons of the parts without po
         (1, 1, 0),
         ("hook of yours is still in",),
     ),
+    "writes-into-its-input": (
+        [CAM.replace("    return (", "    result = (").replace("\n\nq2", "\n    maps.zero_()\n    return result\n\nq2")]
+        + [COUNT, inside(GRAD, "net.train()")],
+        (0, 1, 0),
+        ("your function wrote into `maps`", "`net` came in eval() and went back in train()"),
+    ),
     "magic": (["%matplotlib inline\n" + CAM, "%%time\n" + COUNT, "!ls", "input()", "exit()", GRAD], (1, 1, 1), ()),
     "lost-again-and-again": (
         [CAM, *["import os\nos._exit(0)"] * 12, COUNT, GRAD],
@@ -227,6 +241,7 @@ BEHIND = {  # what only the kernel can stop, and only where it can
         [f"import ctypes, os\nassert ctypes.CDLL(None).kill(os.getppid(), 9) == 0\n{CAM}"],
         "AssertionError",
     ),
+    "native-limits": ([f"import os\n{LIMITS}\n{CAM}"], "AssertionError"),
     "native-fork": ([f"{FORKED}\nassert pid > 0\n{CAM}"], "AssertionError"),
     "hidden-memory": ([f"{HIDDEN}\n{CAM}"], "OSError"),
     "native-socket": ([f"import ctypes\nassert ctypes.CDLL(None).socket(2, 2, 0) >= 0\n{CAM}"], "AssertionError"),
@@ -289,7 +304,7 @@ def graded(tmp_path_factory, first, nursery):
 
 def table_of(folder):
     """Return the rows of ``grades.csv``, by their names."""
-    with (folder / "grades.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / "grades.csv").open(newline="", encoding="utf-8-sig") as file:
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
@@ -406,10 +421,30 @@ def test_a_notebook_is_read_with_a_byte_order_mark_and_by_its_lessons_name(tmp_p
     nbformat.write(new_notebook(cells=[new_code_cell("x = 'ä'")]), tmp_path / "anna.ipynb")
     (tmp_path / "anna.ipynb").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "anna.ipynb").read_bytes())
     (tmp_path / "ben").mkdir()
-    for name in ("exercises", "07_other"):  # nbgrader's name for it; a lesson beside it
+    for name in ("exercises", path("occlusion").stem):  # nbgrader's name for it; a lesson beside it
         nbformat.write(new_notebook(cells=[new_code_cell(f"'{name}'")]), tmp_path / "ben" / f"{name}.ipynb")
     found = submissions(tmp_path, file_name("exercises"))
-    assert found["anna"].cells == ["x = 'ä'"] and found["ben"].cells == ["'exercises'"]
+    assert [cells_of(found[name].notebook.read_bytes()) for name in ("anna", "ben")] == [["x = 'ä'"], ["'exercises'"]]
+
+
+EXERCISES, CAM_LESSON = path("exercises").stem, path("cam").stem
+
+
+@pytest.mark.parametrize(
+    ("names", "wrong"),
+    [
+        ([EXERCISES, f"{EXERCISES}-Copy1"], "holds 2 notebooks: leave the one that counts"),  # blank, and the answers
+        ([EXERCISES, "my answers"], "holds 2 notebooks: leave the one that counts"),
+        ([EXERCISES, "exam", CAM_LESSON.upper()], ""),
+        ([CAM_LESSON], ""),
+    ],
+)
+def test_of_two_notebooks_only_another_lesson_is_left_out(names, wrong, tmp_path):
+    (tmp_path / "anna").mkdir()
+    for name in names:
+        (tmp_path / "anna" / f"{name}.ipynb").write_text("{}", encoding="utf-8")
+    found = submissions(tmp_path, file_name("exercises"))["anna"]
+    assert found.wrong == wrong and (wrong or found.notebook.stem == names[0])
 
 
 def test_a_name_that_a_browser_or_windows_has_changed_is_a_submission_all_the_same(tmp_path):
@@ -419,7 +454,7 @@ def test_a_name_that_a_browser_or_windows_has_changed_is_a_submission_all_the_sa
         text = nbformat.writes(new_notebook(cells=[new_code_cell(Path(name).name)]))
         (tmp_path / name).write_text(text, encoding="utf-8")
     found = submissions(tmp_path, file_name("exercises"))
-    assert {name: one.cells[0] for name, one in found.items() if not one.wrong} == {
+    assert {name: cells_of(one.notebook.read_bytes())[0] for name, one in found.items() if not one.wrong} == {
         "anna": "anna.ipynb", "anna.ipynb.txt": "anna.ipynb.txt", "ben": "ben.IPYNB", "cem": "cem.ipynb.txt",
         "dora": "dora.ipynb.json", "eve": "06_Exercises.ipynb.txt",
     }  # fmt: skip
@@ -477,11 +512,12 @@ def test_every_entry_has_a_row(quick):
     os.mkfifo(folder / "pipe.ipynb")
     graded = run()
     rows = {row["file"]: row for row in table_of(folder).values()}
-    assert rows.keys() == {plain(path.name) for path in folder.iterdir() if path.name != "grades.csv"}
-    assert sorted(graded) == sorted({name.split("/")[0] for name, wrong in ENTRIES.items() if not wrong})
-    links = dict.fromkeys(("linked", "link.ipynb"), "is a link") | {"inside": "holds a notebook that is no file but"}
-    for name, wrong in (ENTRIES | links | {"empty": "empty folder", "pipe.ipynb": "neither a file nor"}).items():
-        row = rows[plain(name.split("/")[0])]
+    folders = {path.name for path in folder.iterdir() if path.is_dir() and not path.is_symlink()}
+    assert rows.keys() == {plain(one.name + "/" * (one.name in folders)) for one in folder.iterdir()} - {"grades.csv"}
+    assert sorted(graded) == sorted({re.sub("/.*", "/", name) for name, wrong in ENTRIES.items() if not wrong})
+    links = dict.fromkeys(("linked", "link.ipynb"), "is a link") | {"inside/": "holds a notebook that is no file but"}
+    for name, wrong in (ENTRIES | links | {"empty/": "empty folder", "pipe.ipynb": "neither a file nor"}).items():
+        row = rows[plain(re.sub("/.*", "/", name))]
         assert (row["total"] == "3" and not row["not graded"]) if wrong is None else wrong in row["not graded"], row
         assert wrong is None or not row["total"]
     text = (folder / "grades.csv").read_text(encoding="utf-8")
@@ -529,11 +565,46 @@ def test_what_has_not_changed_is_not_graded_again(quick):
     (folder / "ended" / "data.txt").write_text("new", encoding="utf-8")
     (folder / "new.ipynb").write_text("new", encoding="utf-8")
     (folder / "grades.csv").write_text(before.replace("ben.IPYNB,1", "ben.IPYNB,0"), encoding="utf-8")  # by hand
-    assert run() == ["anna.ipynb", "ended", "new.ipynb"]
+    assert run() == ["anna.ipynb", "ended/", "new.ipynb"]
     assert table_of(folder)["ben"]["q2_cam"] == "0"
     (folder / "ben.IPYNB").unlink()
     assert run() == [] and "ben" in table_of(folder)  # nothing is lost
     assert sorted(run(again=True)) == sorted({*everything, "new.ipynb"} - {"ben.IPYNB"})
+
+
+def give_by_hand(folder, name, **cells):
+    """Write cells into a row, as a person does."""
+    rows = table_of(folder)
+    rows[name] |= cells
+    with (folder / "grades.csv").open("w", newline="", encoding="utf-8") as file:  # and without a byte order mark
+        table = csv.DictWriter(file, rows[name])
+        table.writeheader()
+        table.writerows(rows.values())
+
+
+def test_points_given_by_hand_stay_where_nothing_can_be_graded(quick, capsys, monkeypatch):
+    folder, run = quick
+    run()
+    give_by_hand(folder, "eve.zip", q2_cam="1", total="1")
+    give_by_hand(folder, "report.pdf", q3_cam="1")
+    (folder / "both" / "three.ipynb").touch()
+    (folder / "ben.IPYNB").rename(folder / "other")
+    (folder / "ben.IPYNB").symlink_to(folder / "other")
+    assert run() == [] and run(again=True) and "eve.zip: not graded. It is an archive" in capsys.readouterr().out
+    rows = table_of(folder)
+    assert (rows["eve.zip"]["q2_cam"], rows["eve.zip"]["total"], rows["report.pdf"]["q3_cam"]) == ("1", "1", "1")
+    assert rows["ben"]["total"] == "3" and "holds 3 notebooks" in rows["both"]["not graded"]
+    monkeypatch.setattr(grade, "grade_one", lambda *given: "is no notebook, or a damaged one")
+    assert run(again=True) == [] and table_of(folder)["anna"]["total"] == "3"
+
+
+def test_the_grades_of_another_exam_are_left_alone(quick):
+    folder, run = quick
+    run()
+    before = (folder / "grades.csv").read_bytes()
+    with pytest.raises(ValueError, match="holds the grades of another exam: move it away"):
+        grade.grade(folder, rules()._replace(files={"exam.safetensors": b"8"}), None)
+    assert (folder / "grades.csv").read_bytes() == before and run() == []
 
 
 def test_a_stop_loses_nothing(quick, monkeypatch):
@@ -587,7 +658,7 @@ def test_a_table_that_is_none_of_ours_is_left_alone(kind, tmp_path):
         file.symlink_to(other)
     else:
         Table(file, ["q1"]).put("anna", "anna.ipynb", "7", {"q1": (1, "")})
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
         content = {"another table": "name,mark\nanna,1\n", "latin": text.replace("anna", "änna"), "row": text + "a,b\n"}
         file.write_text(content[kind], encoding="latin-1")
     before = None if kind == "folder" else file.read_bytes()
@@ -610,11 +681,173 @@ def test_a_table_is_read_as_it_was_written(tmp_path):
     assert shown("ä ß 7") == "ä ß 7"
 
 
+def test_a_table_is_for_those_who_could_read_it_before(tmp_path):
+    file = tmp_path / "grades.csv"
+    Table(file, ["q1"])
+    assert file.stat().st_mode & 0o777 == 0o600
+    for mode in (0o640, 0o604):
+        file.chmod(mode)
+        Table(file, ["q1"]).put("anna", "anna.ipynb", "7", {"q1": (1, "")})
+        assert file.stat().st_mode & 0o777 == mode
+
+
+def test_a_spreadsheet_may_save_the_table(quick):
+    folder, run = quick
+    (folder / "ended").rename(folder / "0123456")
+    run()
+    assert (folder / "grades.csv").read_bytes().startswith(b"\xef\xbb\xbf")  # or Excel shows JÃ¼rgen
+    row = table_of(folder)["0123456"]
+    assert row["file"] == "0123456/"
+    assert re.fullmatch(r"x[0-9a-f]{8}-[0-9a-f]{16}", row["version"])  # no number, whatever its digits
+    assert run() == []
+
+
+def test_a_table_of_before_is_read(tmp_path):
+    file = tmp_path / "grades.csv"
+    file.write_text(
+        "name,file,q1,total,not graded,why q1,version\n0123,0123,1,1,,,1234567890123e45\n", encoding="utf-8"
+    )
+    table = Table(file, ["q1"], key="x0")
+    assert table.has("0123/", "1234567890123e45") and table.has_points("0123/")
+    table.put("0123", "0123/", "x0-7", {"q1": (0, "why.")})
+    assert list(Table(file, ["q1"], key="x0").rows) == ["0123/"]
+
+
 def test_two_graders_do_not_share_a_folder(tmp_path):
     with grade.alone(tmp_path), pytest.raises(ValueError, match="is being graded already"), grade.alone(tmp_path):
         pass
     with grade.alone(tmp_path), grade.alone(tmp_path / "none"):
         pass
+
+
+# --- what comes from a student's process ---
+
+
+def sent(value):
+    """Return a value as it arrives at the grader."""
+    tensors = {}
+    tree = json.loads(json.dumps(wire.pack(value, tensors)))
+    return wire.unpack(tree, wire.tensors_of(wire.packed(tensors)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.unravel_index(5, (2, 3)),
+        np.array(["A", "B"])[1],
+        [np.array(["conv1", "conv2"])[0], "conv2"],
+        [np.float32(0.5), np.float64(2)],
+        np.bool_(True),
+        np.arange(3),
+        [1, (2.5, None)],
+    ],
+)
+def test_answers_arrive_as_they_are(value):
+    came = sent(value)
+    assert type(came) is type(value) or isinstance(value, str) and type(came) is str
+    assert np.array_equal(came, value) if isinstance(value, np.ndarray) else came == value
+    if isinstance(value, tuple | list) and not isinstance(value[-1], str | tuple):
+        assert torch.as_tensor(came).tolist() == pytest.approx([float(one) for one in value])
+
+
+def test_the_grader_itself_limits_what_it_takes():
+    assert len(wire.unpack(["plain", "x" * 200_000], {})) == wire.LETTERS
+    first, second = wire.unpack(["list", [["tensor", "0"], ["tensor", "0"]]], {"0": torch.ones(2)})
+    assert first.tolist() == [1, 1] and not isinstance(second, torch.Tensor)  # once, or a message holds it many times
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(wire.HEAD.pack(2, 17 << 20))
+        with pytest.raises(ValueError, match="a message of 18 MB"):
+            wire.Channel(ours).receive(1)
+
+
+def test_a_student_without_a_process_is_not_graded_where_no_other_has_one(nursery, tmp_path, first, monkeypatch):
+    hand_in(tmp_path / "anna.ipynb", [first, CAM])
+    start, given = nursery.start, []
+
+    def failing(work, memory):
+        given.append(work)
+        if fails(work):
+            raise EOFError
+        return start(work, memory)
+
+    monkeypatch.setattr(nursery, "start", failing)
+    fails = lambda work: True  # noqa: E731
+    with pytest.raises(OSError, match="no process can be started for a notebook"):
+        grade.grade(tmp_path, rules(), nursery)
+    assert table_of(tmp_path) == {}
+    given.clear()
+    fails = lambda work: work == given[0]  # noqa: E731
+    scores = grade.grade(tmp_path, rules(), nursery)
+    assert scores == {"anna": "cannot be read: reading it has no process: none could be started in its folder"}
+    given.clear()
+    fails = lambda work: len(given) == 1  # noqa: E731
+    assert grade.grade(tmp_path, rules(), nursery, again=True)["anna"]["q2_cam"] == (1, "")
+
+
+def test_a_full_disk_is_no_students_fault(nursery, tmp_path, monkeypatch):
+    (tmp_path / "anna.ipynb").write_text("{}", encoding="utf-8")
+
+    def copy(*given):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(handed_in.Submission, "copy", copy)
+    with pytest.raises(OSError, match="is nearly full: set TMPDIR"):
+        grade.grade(tmp_path, rules(), nursery)
+    assert table_of(tmp_path) == {} and not list(nursery.work.iterdir())
+
+
+def test_a_text_counts_wherever_it_is_written(student):
+    part = parts.Part("q1", "form(", lambda answer: True, ("x",), texts=("why", "meaning"))
+    scores = grade._grade_cells(["x, why = 1, '...'  # form(", "why = 'Because.'"], [part], student)
+    assert scores.texts == {"why": "Because.", "meaning": ""}
+
+
+def test_a_text_that_is_lost_is_not_empty(student, monkeypatch):
+    part = parts.Part("q1", "form(", lambda answer: True, ("x",), texts=("why", "meaning"))
+
+    def fetch(names):
+        raise {"why": Lost, "meaning": KeyError}[names[0]](names[0])
+
+    monkeypatch.setattr(student, "fetch", fetch)
+    assert grade._texts(part, student) == {"meaning": ""}
+
+
+def test_a_notebook_cannot_import_the_grader(nursery, monkeypatch):
+    """Not even where no kernel hides its files."""
+    monkeypatch.setattr(nursery, "kernel", False)
+    monkeypatch.setattr(nursery, "walls", [])
+    with nursery.fresh_folder() as work:
+        student = Student(nursery, work, 20.0, 1.0, [])
+        assert "ImportError: cannot import name 'exam'" in student.run("from grading import exam")
+        student.stop()
+
+
+def test_what_is_left_when_the_course_cannot_be_copied_is_nothing(tmp_path, monkeypatch):
+    def stopped(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Nursery, "copy", stopped)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        Nursery(ROOT)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_whoever_ends_the_command_interrupts_it(name):
+    number = getattr(signal, name)
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        signal.signal(number, signal.SIG_DFL)
+        grade.end_as_on_ctrl_c()
+        assert signal.getsignal(number) == signal.default_int_handler
+        signal.signal(number, signal.SIG_IGN)  # as nohup does
+        grade.end_as_on_ctrl_c()
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 # --- limits ---
@@ -647,11 +880,41 @@ def test_many_cells_do_not_take_longer_than_one(student):
 
 
 def test_a_notebook_that_fills_the_disk_is_stopped(student, monkeypatch, tmp_path):
-    full = type("Usage", (), {"free": (1 << 30) - 1})
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
-    assert student.run("import time; time.sleep(1000)") == "filled the disk"
+    free = iter([1 << 30])
+    usage = lambda folder: type("Usage", (), {"free": next(free, (1 << 30) - 1)})  # noqa: E731
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert student.run("import time; time.sleep(1000)") == FULL
+    assert student.run("short = 1") == FULL
+    with pytest.raises(OSError, match="is nearly full"), student.nursery.fresh_folder():
+        pass
     with pytest.raises(ValueError, match="is nearly full: set TMPDIR to a folder with 2 GB free"):
         Nursery(ROOT)
+
+
+def test_a_notebook_may_limit_itself_and_have_threads(student):
+    assert student.run("import os, resource, torch\ntorch.set_num_threads(2)") is None
+    assert student.run("assert (torch.ones(900, 900) @ torch.ones(900, 900)).sum() == 900**3") is None
+    assert student.run("resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))") is None
+    assert student.run("os.sched_setaffinity(0, os.sched_getaffinity(0))") is None
+    assert "limits and signals no other process" in student.run("resource.prlimit(os.getppid(), 1, (1, 1))")
+
+
+def test_cells_that_run_again_share_a_limit(student):
+    cell = "import os, time\nif os.path.exists('x'):\n    time.sleep(60)\nopen('x', 'w').close()"
+    assert student.run(cell) is None and student.run("y = 1") is None
+    student.again, begun = 0.5, time.monotonic()
+    assert "ended its process" in student.run("import os; os._exit(0)")
+    assert student.run("z = 1") == TOO_LONG and time.monotonic() - begun < 20
+
+
+def test_what_the_system_writes_beside_the_notebooks_is_nobodys_change(nursery, tmp_path):
+    with nursery.fresh_folder() as work:
+        student = Student(nursery, work, 20.0, 1.0, [tmp_path])
+        for name in (".DS_Store", "~$grades.xlsx", ".~lock.grades.csv#", "grades.csv"):
+            (tmp_path / name).touch()
+        assert student._state() == student.clean
+        (tmp_path / "x.png").touch()
+        assert student._state() != student.clean
 
 
 def test_what_cannot_be_removed_is_in_nobodys_way(nursery):
@@ -730,6 +993,12 @@ def test_an_exams_seed_is_read_from_a_file(text, tmp_path, capsys):
     assert grade.seed_of(str(tmp_path / "key.txt")) == 7 and not capsys.readouterr().err
 
 
+def test_a_files_name_may_be_a_number(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2026").write_text("seed = 7\n", encoding="utf-8")
+    assert grade.seed_of("2026") == 7 and not capsys.readouterr().err
+
+
 def test_a_seed_on_the_command_line_is_taken_with_a_warning(capsys):
     assert grade.seed_of("7") == 7
     assert "Others on this machine can see a seed on a command line" in capsys.readouterr().err
@@ -765,7 +1034,8 @@ def test_the_numbers_of_system_calls_are_those_of_linux():
     if not all(header.exists() for header in headers):
         pytest.skip("the kernel's headers are not here")
     known = [dict(re.findall(r"#define __NR_(\w+) (\d+)", header.read_text(encoding="utf-8"))) for header in headers]
-    calls = {name: both for group in kernel.REFUSED.values() for name, both in group.items()} | kernel.TO_ITSELF
+    calls = {name: both for group in kernel.REFUSED.values() for name, both in group.items()}
+    calls |= kernel.TO_ITSELF | kernel.OF_ITSELF
     for name, numbers in (calls | {"clone": kernel.CLONE}).items():
         for table, number in zip(known, numbers, strict=True):
             assert int(table.get(name, number or -1)) == (-1 if number is None else number), name
@@ -784,6 +1054,8 @@ calls = [(name, -error, both[which]) for error, group in kernel.REFUSED.items() 
 wrong = [name for name, wanted, number in calls if number is not None and tried(number, 0, 0, 0, 0) != wanted]
 wrong += ["clone"] * (tried(kernel.CLONE[which], 17, 0, 0, 0, 0) != -1)
 wrong += [name for name, both in kernel.TO_ITSELF.items() if tried(both[which], 1, 0, 0, 0) != -1]
+wrong += [name for name, both in kernel.OF_ITSELF.items() if tried(both[which], 1, 0, 0, 0) != -1]
+wrong += [name for name, both in kernel.OF_ITSELF.items() if tried(both[which], 0, 0, 0, 0) == -1]
 wrong += ["itself"] * (tried(kernel.TO_ITSELF["kill"][which], kernel.os.getpid(), 0) != 0)
 print(json.dumps(wrong))"""
 

@@ -70,6 +70,23 @@ def test_output_outside_of_the_course_is_an_error(capsys, tmp_path):
     assert "is not inside the course" in capsys.readouterr().err
 
 
+def test_what_the_instructor_has_changed_stays(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(make_nbgrader, "ROOT", tmp_path)
+    (tmp_path / "solutions").symlink_to(ROOT / "solutions")
+    folder = tmp_path / "nbgrader"
+    assert make_nbgrader.main(["--output", str(folder)]) == 0
+    (folder / "nbgrader_config.py").write_text("mine", encoding="utf-8")
+    assert make_nbgrader.main(["--output", str(folder)]) == 0
+    goal = folder / "source" / NAME / f"{NAME}.ipynb"
+    goal.write_text(goal.read_text(encoding="utf-8").replace('points": 1', 'points": 2'), encoding="utf-8")
+    before = goal.read_bytes()
+    with pytest.raises(SystemExit):
+        make_nbgrader.main(["--output", str(folder)])
+    assert "was changed, or is of another version of the course: move it away" in capsys.readouterr().err
+    assert goal.read_bytes() == before and b'points": 2' in before
+    assert (folder / "nbgrader_config.py").read_text(encoding="utf-8") == "mine"
+
+
 @pytest.mark.skipif(os.environ.get("COURSE_ALL") != "1", reason="make test-all has nbgrader, and a minute for it")
 @pytest.mark.skipif(not find_spec("nbgrader"), reason="nbgrader is not installed: pip install nbgrader")
 def test_nbgrader_gives_the_points(tmp_path):

@@ -7,7 +7,7 @@ import functools
 import inspect
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,8 +86,7 @@ def ask(function: Callable, *inputs: Any, **options: Any) -> Any:
     """
     if not callable(function):
         raise Wrong(f"a function is asked for, not a {type(function).__name__}; give its name, without brackets.")
-    names = _names(function, len(inputs))
-    looks = [traces.watch(name, one) for name, one in zip(names, inputs, strict=True)]
+    names, looks = _names(function, len(inputs)), watched(function, inputs)
     given, start = copied(inputs) if _OPEN else inputs, time.monotonic()
     try:
         result = function(*inputs, **options)
@@ -99,10 +98,22 @@ def ask(function: Callable, *inputs: Any, **options: Any) -> Any:
         raise Wrong(f"your function stopped with {_in_words(error)}.{told}") from error
     if _blank(result):
         raise NotAnswered
+    tell_changed(clause for look in looks for clause in look())
     if _OPEN:
-        _OPEN[-1].changed += [clause for look in looks for clause in look()]
         _OPEN[-1].call = Call(function, tuple(given), options, names, result, time.monotonic() - start)
     return result
+
+
+def watched(function: Callable, inputs: Sequence[Any]) -> list[traces.Look]:
+    """Return what says, after a call of ``function(*inputs)``, what the call has changed in each input."""
+    names = _names(function, len(inputs))
+    return [traces.watch(name, one) for name, one in zip(names, inputs, strict=True)]
+
+
+def tell_changed(clauses: Iterable[str]) -> None:
+    """Keep for the check that runs what a student's function has changed: told once its values are right."""
+    if _OPEN:
+        _OPEN[-1].changed += clauses
 
 
 def left_as_it_was() -> None:

@@ -24,7 +24,6 @@ and ``rubric`` may be left away.
 import math
 import re
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,36 +37,13 @@ from helpers.checks import Wrong, checker, name_the_mistake
 NEEDED = {"name": str, "title": str, "text": str, "solution": str, "answers": dict}
 OTHERS = {"draw": dict, "mistakes": dict, "free_text": str, "rubric": list}
 PUBLIC = ("q1", "q2", "q3")  # may be left out; q4, the judgement, is part of every exam
-TAKEN = {  # names that the exam's own cells bind
-    *(
-        "x",
-        "x_marked",
-        "classes",
-        "exam",
-        "data",
-        "net",
-        "form",
-        "titles",
-        "SIZES",
-        "torch",
-        "attribution",
-        "evaluation",
-    ),
-    *(
-        "plotting",
-        "shapes",
-        "load_classifier",
-        "peak",
-        "value",
-        "fell",
-        "on_watermark",
-        "on_object",
-        "deleted",
-        "named",
-    ),
-    *("meaning", "other_class", "adds_up", "removed", "believe", "decides", "why"),
-}
-BANK = re.compile(r"""^\s*bank\s*=\s*["']?(.+?)["']?\s*$""", re.M)  # a line of the file that holds an exam's seed
+# names that the exam's own cells bind
+TAKEN = {*"x x_marked classes exam data net form titles FORMS torch load_file attribution evaluation".split()}
+TAKEN |= {*"plotting shapes ShapesResNet load_classifier display peak value fell on_watermark on_object".split()}
+TAKEN |= {*"deleted named meaning other_class adds_up removed one believe decides why".split()}
+COLUMNS = ("name", "file", "total", "version")  # that the table of grades has besides
+# a line of the file that holds an exam's seed: bank = FILE, or "bank": "FILE",
+BANK = re.compile(r"""^\s*["']?bank["']?\s*[:=]\s*["']?(.+?)["']?,?\s*(?:\s#.*)?$""", re.M)
 LEVELS = 4
 
 
@@ -80,7 +56,7 @@ class Question(NamedTuple):
         text: what is asked.
         solution: code that computes the answers.
         answers: right ones by their variables, and how far they may be off.
-        mistakes: hints, each with a function that returns the wrong answers by their variables.
+        mistakes: hints, each with wrong answers by their variables.
         free_text: a variable, or "".
         rubric: what a text says that is on level 0, 1, 2, 3.
     """
@@ -90,7 +66,7 @@ class Question(NamedTuple):
     text: str
     solution: str
     answers: dict[str, tuple[Any, float]]
-    mistakes: dict[str, Callable[[], dict[str, Any]]]
+    mistakes: dict[str, dict[str, Any]]
     free_text: str
     rubric: tuple[str, ...]
 
@@ -102,20 +78,17 @@ class Question(NamedTuple):
         def check(*given: Any) -> str:
             for name, one in zip(names, given, strict=True):
                 right, tolerance = self.answers[name]
+                known = {hint: wrong[name] for hint, wrong in self.mistakes.items() if name in wrong}
                 if isinstance(right, str | bool | int):
                     if isinstance(one, Tensor | np.ndarray | np.generic) and math.prod(one.shape) == 1:
                         one = one.item()
                     if not isinstance(one, str if isinstance(right, str) else int | float):
                         raise Wrong(f"{name} is {'a word' if isinstance(right, str) else 'a whole number'}.")
                     if one != right:
-                        hints = [hint for hint, wrong in self.mistakes.items() if one == wrong().get(name)]
+                        hints = [hint for hint, wrong in known.items() if np.array_equal(one, wrong)]
                         raise Wrong(hints[0] if hints else f"{name} is another one.")
                 else:
-                    wrong = {
-                        hint: lambda made=made, name=name: made().get(name, torch.inf)
-                        for hint, made in self.mistakes.items()
-                    }
-                    name_the_mistake(one, wrong, right, tolerance, what=name)
+                    name_the_mistake(one, known, right, tolerance, what=name)
             return f"{' and '.join(names)}."
 
         texts = (self.free_text,) if self.free_text else ()
@@ -201,6 +174,8 @@ def _check_form(one: dict, where: str, before: list[dict]) -> None:
         raise ValueError(f"{where}: {wrong[0]!r} is no name of a variable, or one that the exam uses already.")
     if one["name"] in [other["name"] for other in before]:
         raise ValueError(f"{where}: there are two of this name.")
+    if one["name"] in COLUMNS:
+        raise ValueError(f"{where}: {', '.join(COLUMNS)} are columns of the table of grades; give it another name.")
     for name, tolerance in one["answers"].items():
         if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < 1:
             raise ValueError(f"{where}: {name} may be off by {tolerance!r}; give a share from 0 to less than 1.")
@@ -241,8 +216,13 @@ def _question(one: dict, where: str, names: dict[str, Any], numbers: np.random.G
         answers[name] = (_plain(bound[name], f"{where}: {name}"), float(tolerance))
     if text and not isinstance(bound.get(text), str):
         raise ValueError(f"{where}: its solution does not bind {text} to a text, as an example of a full answer.")
-    mistakes = {hint: filled(code) for hint, code in one.get("mistakes", {}).items()}
-    made = {hint: lambda code=code: computed(code, "mistake") for hint, code in mistakes.items()}
+    made = {}
+    for hint, code in one.get("mistakes", {}).items():
+        what = f"mistake {filled(hint)!r}"
+        bound = computed(filled(code), what)
+        made[filled(hint)] = {n: _plain(bound[n], f"{where}, its {what}: {n}") for n in answers if n in bound}
+        if not made[filled(hint)]:
+            raise ValueError(f"{where}: its {what} binds none of {', '.join(answers)}.")
     title, asks, rubric = filled(one["title"]), filled(one["text"]), tuple(map(filled, one.get("rubric", [])))
     return Question(one["name"], title, asks, solution, answers, made, text, rubric)
 

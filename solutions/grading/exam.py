@@ -31,6 +31,7 @@ MAPS = [(method, f"features.{i}") for method in ("grad_cam", "hires_cam") for i 
 STEPS = 32
 CHECKS = ("other_class", "adds_up", "removed")  # of question 4, each of which refutes some maps
 ALIKE, OFF = 0.5, 0.2  # a map is refuted above this rank correlation, or that far from adding up to 1
+ANOTHER = "take another seed: run make exam again, without SEED_FILE."
 POINTS = 64  # of integrated gradients
 
 
@@ -60,7 +61,7 @@ def draw(seed: int) -> Exam:
     """Return the exam of a seed.
 
     Raises:
-        ValueError: the seed is negative.
+        ValueError: the seed is negative, or its pictures make no clear questions.
     """
     if seed < 0:
         raise ValueError(f"the seed is {seed}; give a number that is 0 or more.")
@@ -82,7 +83,9 @@ def draw(seed: int) -> Exam:
     ]
     exam = next((one for one in exams if _is_clear(one)), exams[0])
     exams = [exam._replace(method=MAPS[i][0], layer=MAPS[i][1]) for i in rng.permutation(len(MAPS))]
-    exam = next(one for one in exams if not _on_object(one, tensors["classes"]).isnan().any())
+    exam = next((one for one in exams if not _on_object(one, tensors["classes"]).isnan().any()), None)
+    if exam is None:
+        raise ValueError(f"an empty map stands in the way of question 3 here; {ANOTHER}")
     tensors["number"] = _number(tensors)
     return _with_maps_to_judge(exam, stream(seed, "judgement"))
 
@@ -97,7 +100,7 @@ def _pictures(arrays: dict[str, np.ndarray], rng: np.random.Generator) -> np.nda
         chosen = np.sort(rng.permutation(DRAWN)[:PICTURES])
         if 0 < right[chosen].sum() < PICTURES and fell[chosen].min() > max(0.05, 3 * kept[chosen].max()):
             return chosen
-    raise AssertionError("no six of these pictures make clear questions; take another seed.")
+    raise ValueError(f"no six pictures of this seed make clear questions; {ANOTHER}")
 
 
 def _shares(model: nn.Module, pictures: np.ndarray, watermarks: np.ndarray) -> np.ndarray:
@@ -139,7 +142,7 @@ def private(secret: Path, seed: int) -> Asked:
 
 
 def bindings(exam: Exam) -> dict[str, Any]:
-    """Return what the first cells of the notebook bind, by name."""
+    """Return what the code of a bank's question finds, by name: most of what the notebook's first cells bind."""
     return {
         "torch": torch,
         "attribution": attribution,
@@ -378,7 +381,7 @@ def _with_maps_to_judge(exam: Exam, rng: np.random.Generator) -> Exam:
                     return exam._replace(
                         tensors=tensors, judged=picture, refuted=place + 1, decides=CHECKS[check], made=made
                     )
-    raise AssertionError("no two maps of these pictures are told apart by one check.")
+    raise ValueError(f"no two maps of this seed are told apart by one check; {ANOTHER}")
 
 
 def _candidates(exam: Exam, picture: int, rng: np.random.Generator) -> tuple[Tensor, dict[str, list]]:

@@ -22,7 +22,7 @@ CHANGES = {  # audit events that change files: how many of their first arguments
 NETWORK = ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname")
 NETWORK += ("socket.gethostbyaddr",)
 PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty")
-PROCESSES += ("os.kill", "os.killpg", "pty.spawn")
+PROCESSES += ("os.kill", "os.killpg", "pty.spawn", "resource.prlimit")
 
 
 def limit(gigabytes: float, threads: int) -> None:
@@ -44,7 +44,7 @@ def limit(gigabytes: float, threads: int) -> None:
 
 
 def watch(folder: str) -> Callable[[], list[str]]:
-    """Refuse, from now on, to write outside ``folder``, to use the network and to start or signal processes.
+    """Refuse, from now on, to write outside ``folder``, to use the network and to start, limit or signal processes.
 
     Returns:
         What says, each time for the time since the last call, which paths outside this process tried to change.
@@ -76,7 +76,7 @@ def watch(folder: str) -> Callable[[], list[str]]:
         elif event in NETWORK:
             raise PermissionError("while it is graded, a notebook has no network")
         elif event in PROCESSES:
-            raise PermissionError("while it is graded, a notebook starts and signals no other process")
+            raise PermissionError("while it is graded, a notebook starts, limits and signals no other process")
 
     def since() -> list[str]:
         found = list(tried)

@@ -1,6 +1,5 @@
 """The entries of a folder that students handed in: which can be graded, with what, and why the others cannot."""
 
-import errno
 import hashlib
 import os
 import re
@@ -9,8 +8,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from grading.notebook import cells_of
-from tools.lessons import name_of
+from tools.lessons import ORDER, name_of
 
 NOTEBOOK = re.compile(r"(.*?)\.ipynb(?:\.(?:txt|json))?", re.I | re.S)  # browsers and Windows add to a name
 ARCHIVE = re.compile(r".*\.(zip|7z|rar|tar|t?gz|bz2|xz|tgz)", re.I | re.S)
@@ -22,7 +20,7 @@ class Submission(NamedTuple):
     """What one entry of the folder holds.
 
     Attributes:
-        entry: its name in the folder.
+        entry: its name in the folder; that of a folder ends in "/", so that no spreadsheet takes it for a number.
         notebook: the one notebook in it, or None.
         folder: that goes with the notebook, if one does.
         wrong: why it cannot be graded, in words that go on after its name; empty if it can.
@@ -32,11 +30,6 @@ class Submission(NamedTuple):
     notebook: Path | None = None
     folder: Path | None = None
     wrong: str = ""
-
-    @property
-    def cells(self) -> list[str]:
-        """The notebook's code cells, read here and now without a limit; raises ValueError if it is no notebook."""
-        return cells_of(self.notebook.read_bytes())
 
     def files(self) -> dict[str, Path]:
         """Return its files by their path inside of it; links, pipes and the like are left out.
@@ -79,7 +72,7 @@ def submissions(folder: Path, notebook: str) -> dict[str, Submission]:
 
     Args:
         folder: with an entry for each student.
-        notebook: the file name of the lesson or exam; a folder may hold others beside it.
+        notebook: the file name of the lesson or exam; a folder may hold other lessons beside it.
 
     Raises:
         ValueError: there is no such folder, or nothing in it.
@@ -126,16 +119,19 @@ def _look(path: Path, lesson: str) -> Submission:
 
 
 def _look_inside(path: Path, lesson: str) -> Submission:
+    entry = f"{path.name}/"
     inside = [one for one in sorted(path.iterdir()) if NOTEBOOK.fullmatch(one.name) and one.name[0] != "."]
-    found = [one for one in inside if name_of(Path(NOTEBOOK.fullmatch(one.name)[1])) == lesson] or inside
+    others = {*ORDER, "exam"} - {lesson}
+    names = {one: name_of(Path(f"{NOTEBOOK.fullmatch(one.name)[1]}.ipynb")).lower() for one in inside}
+    found = [one for one in inside if names[one] not in others] or inside
     if not found:
         what = "holds no notebook, only other things" if any(path.iterdir()) else "is an empty folder"
-        return Submission(path.name, wrong=what)
+        return Submission(entry, wrong=what)
     if len(found) > 1:
-        return Submission(path.name, wrong=f"holds {len(found)} notebooks: leave the one that counts")
+        return Submission(entry, wrong=f"holds {len(found)} notebooks: leave the one that counts")
     if not stat.S_ISREG(found[0].lstat().st_mode):
-        return Submission(path.name, wrong="holds a notebook that is no file but a link, a folder or the like")
-    return Submission(path.name, found[0], path)
+        return Submission(entry, wrong="holds a notebook that is no file but a link, a folder or the like")
+    return Submission(entry, found[0], path)
 
 
 def _raise(error: OSError) -> None:
@@ -146,6 +142,4 @@ def in_words(error: OSError | ValueError) -> str:
     """Return why a submission could not be read or copied, in words that go on after its name."""
     if not isinstance(error, OSError):
         return str(error)
-    if error.errno == errno.ENOSPC:
-        return "could not be copied: this machine's disk is full"
     return f"cannot be read ({error.strerror})"

@@ -3,8 +3,10 @@
 Landlock (Linux 5.13 and newer) hides all files but a few, ``/proc`` of other processes and ``/etc/shadow`` among them.
 The filter of system calls (x86-64 and 64-bit ARM) lets a process have threads but no child, so that nothing outlives
 it, and all its memory counts; it has no memory outside of its address space (``memfd_create``, System V), no sockets,
-no signals but to itself, no namespaces, and no sight of another process. Changing modes and owners of files is not
-refused but does nothing: Landlock knows no right for it, and ``shutil.copy`` would fail for no reason.
+no signals but to itself, no namespaces, and no sight of another process. It sets no limit and no priority of another
+process: one user's processes may do that to each other, and the notebooks that come after would inherit it. Changing
+modes and owners of files is not refused but does nothing: Landlock knows no right for it, and ``shutil.copy`` would
+fail for no reason.
 """
 
 import ctypes
@@ -86,6 +88,7 @@ REFUSED = {  # what a call gets instead: its numbers on x86-64 and on 64-bit ARM
         **{"process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438)},
         **{"pidfd_send_signal": (424, 424), "io_uring_setup": (425, 425), "userfaultfd": (323, 282)},
         **{"perf_event_open": (298, 241), "add_key": (248, 217), "keyctl": (250, 219), "tkill": (200, 130)},
+        **{"setpriority": (141, 140), "ioprio_set": (251, 30)},
     },
     ENOSYS: {"clone3": (435, 435)},  # the C library then takes clone, whose flags can be seen
     NO_SUCH_ATTRIBUTE: {"setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7)},
@@ -95,6 +98,8 @@ REFUSED = {  # what a call gets instead: its numbers on x86-64 and on 64-bit ARM
     },
 }
 TO_ITSELF = {"kill": (62, 129), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240)}
+OF_ITSELF = {"prlimit64": (302, 261), "sched_setaffinity": (203, 122), "sched_setscheduler": (144, 119)}
+OF_ITSELF |= {"sched_setparam": (142, 118), "sched_setattr": (314, 274)}  # 0 is the process that calls
 CLONE, THREAD = (56, 220), 0x10000  # a flag of its first argument
 MACHINES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 LOAD, EQUAL, HAS, AT_LEAST, RETURN = 0x20, 0x15, 0x45, 0x35, 0x06
@@ -117,6 +122,7 @@ def refuse_calls() -> bool:
             if numbers[which] is not None:
                 steps += [(EQUAL, 0, 1, numbers[which]), (RETURN, 0, 0, ERROR | error)]
     first = [(CLONE, HAS, THREAD), *((numbers, EQUAL, os.getpid()) for numbers in TO_ITSELF.values())]
+    first += [(numbers, EQUAL, 0) for numbers in OF_ITSELF.values()]
     for numbers, test, value in first:  # allowed if the first argument is so
         steps += [(EQUAL, 0, 4, numbers[which]), (LOAD, 0, 0, 16), (test, 0, 1, value)]
         steps += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, ERROR | EPERM)]

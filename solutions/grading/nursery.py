@@ -1,7 +1,8 @@
 """The process that the processes of submissions are forked from, and what these do: run cells, give answers.
 
-The grader starts it, ``python -P nursery.py SOCKET COURSE CLOSED``, for a copy of the course. It imports what
-is slow to import once, so that the process of a submission is there in a fraction of a second. It runs no cell itself.
+The grader starts it, ``python -P nursery.py SOCKET COURSE CLOSED``, for a copy of the course, and from a copy of this
+module and the four that it needs: a notebook that imports ``grading.exam`` finds none. It imports what is slow to
+import once, so that the process of a submission is there in a fraction of a second. It runs no cell itself.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from grading import fence, kernel, notebook, wire  # noqa: E402
 sys.path.pop(0)
 
 
+MOST_CLAUSES = 5  # about what a function has changed in its inputs
 ADOPT = 36  # of prctl: what a child has started becomes ours when the child ends, not the system's
 
 
@@ -163,18 +165,13 @@ class _Student:
         return {"values": [wire.pack(own[n], tensors) if n in own else None for n in message["names"]]}
 
     def do_call(self, message: dict, block: bytes, tensors: dict) -> dict:
-        from torch import nn
+        from helpers.checks import core
 
         inputs = pickle.load(io.BytesIO(block))  # from the grader
-        value = wire.pack(self.shell.user_ns[message["name"]](*inputs), tensors)
-        hooked = [
-            [i, name]
-            for i, net in enumerate(inputs)
-            if isinstance(net, nn.Module)
-            for name, part in net.named_modules()
-            if part._forward_hooks or part._backward_hooks
-        ]
-        return {"value": value, "hooked": hooked}
+        function = self.shell.user_ns[message["name"]]
+        looks = core.watched(function, inputs)
+        value = wire.pack(function(*inputs), tensors)
+        return {"value": value, "changed": [clause for look in looks for clause in look()][:MOST_CLAUSES]}
 
     def patched(self) -> list[str]:
         """Return the names of the course's checkers that do something else than when last looked at."""

@@ -24,6 +24,7 @@ STARTING, ENDING = 300.0, 5.0  # seconds
 SPARE = 1 << 30  # bytes of the disk that stay free
 THREADS = 1000  # that may start beside those that this user has
 HERE = Path(__file__).resolve().parent
+OWN = ("__init__", "nursery", "wire", "fence", "kernel", "notebook")  # modules that run there, and no others
 COPIED = ("helpers", "datasets")
 KEPT = ("PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 SETTINGS = {"COURSE_WORLD": "course", "MPLBACKEND": "agg", "OMP_WAIT_POLICY": "passive", "USER": "student"}
@@ -39,6 +40,11 @@ def state_of(folder: Path) -> dict[str, tuple[int, int, int]]:
                 stat = Path(parent, file).lstat()
                 found[f"{parent}/{file}"] = (stat.st_ino, stat.st_size, stat.st_ctime_ns)
     return found
+
+
+def nearly_full() -> str:
+    """Return a sentence for when the disk that we work on has no room."""
+    return f"{tempfile.gettempdir()} is nearly full: set TMPDIR to a folder with {SPARE >> 29} GB free."
 
 
 def remove(folder: Path) -> bool:
@@ -85,14 +91,16 @@ class Nursery:
             raise ValueError("Grading forks processes, which Windows cannot; run it on Linux or macOS, or in WSL.")
         self.root, self.kernel = root, True
         if shutil.disk_usage(tempfile.gettempdir()).free < 2 * SPARE:
-            raise ValueError(
-                f"{tempfile.gettempdir()} is nearly full: set TMPDIR to a folder with {SPARE >> 29} GB free."
-            )
+            raise ValueError(nearly_full())
         self.folder = Path(tempfile.mkdtemp(prefix="grading-")).resolve()
         self.course, self.work = self.folder / "course", self.folder / "course" / "work"
         self.control, self.process, self.fence, self.walls, self.left = None, None, None, [], []
-        self.work.mkdir(parents=True)
-        self.copy()
+        try:
+            self.work.mkdir(parents=True)
+            self.copy()
+        except BaseException:  # Ctrl-C, too
+            remove(self.folder)
+            raise
 
     @property
     def locked(self) -> bool:
@@ -109,8 +117,10 @@ class Nursery:
 
     @contextlib.contextmanager
     def fresh_folder(self) -> Iterator[Path]:
-        """Give a folder to work in that nobody has had before, and remove it."""
+        """Give a folder to work in that nobody has had before, and remove it; raises OSError if there is no room."""
         self._open()
+        if shutil.disk_usage(self.work).free < SPARE:
+            raise OSError(nearly_full())
         work = Path(tempfile.mkdtemp(prefix="submission-", dir=self.work))
         try:
             yield work
@@ -152,7 +162,7 @@ class Nursery:
         try:
             return self._ask("end", pid)["status"]
         except (OSError, EOFError):
-            self._end()
+            self.give_up()
             return -signal.SIGKILL
 
     def interrupt(self, pid: int) -> None:
@@ -169,19 +179,22 @@ class Nursery:
 
     def _begin(self) -> None:
         """Start the process that the others are forked from, behind the best fence that this system lets us have."""
-        closed = (self.course, self.root, self.root / "solutions")
-        readable = {*kernel.python_folders(closed), str(self.course), str(HERE)}
-        said = []
+        closed, own = (self.course, self.root, self.root / "solutions"), self.folder / "nursery" / "grading"
+        remove(own)
+        own.mkdir(parents=True)
+        for name in OWN:
+            shutil.copy(HERE / f"{name}.py", own)
+        readable, said = {*kernel.python_folders(closed), str(self.course), str(own)}, []
         for name, command in fences(readable, self.work):
             if self.fence not in (None, name):
                 continue
             ours, theirs = socket.socketpair()
             self.control = wire.Channel(ours)
-            own = [sys.executable, "-P", HERE / "nursery.py", str(theirs.fileno()), self.course, self.root]
+            program = [sys.executable, "-P", own / "nursery.py", str(theirs.fileno()), self.course, self.root]
             kept = {key: os.environ[key] for key in KEPT if key in os.environ}
             with theirs, tempfile.TemporaryFile() as errors:
                 self.process = subprocess.Popen(
-                    [*command, *own],
+                    [*command, *program],
                     env=kept | SETTINGS,
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
@@ -195,12 +208,13 @@ class Nursery:
                     self.fence = name
                     return
                 except EOFError:
-                    self._end()
+                    self.give_up()
                     errors.seek(0)
                     said.append(errors.read().decode(errors="replace"))
-        raise RuntimeError(f"The process that is to run the notebooks did not start:\n{said[-1]}")
+        raise OSError(f"the process that is to run the notebooks did not start:\n{said[-1]}")
 
-    def _end(self) -> None:
+    def give_up(self) -> None:
+        """End all processes; the next one that is asked for begins anew."""
         if self.control:
             self.control.sock.close()
         if self.process:
@@ -215,7 +229,7 @@ class Nursery:
 
     def __exit__(self, *error: object) -> None:
         """End all processes and remove the copy."""
-        self._end()
+        self.give_up()
         self._open()
         remove(self.folder)
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from grading import wire
+from grading.folder import TABLE
 from grading.sandbox import COPIED, SPARE, Nursery, state_of
+from helpers.checks import core
 
 GRACE = 2.0  # seconds from the interrupt of what takes too long to the end of its process
 AGAIN = 5.0  # seconds that a cell may take when it is run again, beyond three times those it took first
@@ -23,11 +23,19 @@ MOST_LOST = 10  # times that a notebook may hang or lose its process
 LEAST = 0.1  # the share of its part's time that a cell gets when nothing is left of it
 PATIENCE = 3  # times the seconds that a part may compute may pass by the clock
 LARGE = 1 << 20  # bytes of a notebook
+FULL = "filled the disk"
+TOO_LONG = "was not run: running the cells before it again took too long"
+NOT_THEIRS = (TABLE, ".", "~$")  # beginnings of names that the grader, the system and office programs write
 LOOK = 0.2  # seconds from one look at how long it has computed to the next
+MOST_CLAUSES, LETTERS = 5, 200  # about what a function has changed in its inputs; letters of one
 
 
 class Lost(BaseException):
     """A process hangs, is gone or makes no sense. Not an Exception: no checker may take it for an answer."""
+
+
+class NoProcess(BaseException):
+    """This machine has no process for anybody: no fault of the student's, and for no checker either."""
 
 
 class Student:
@@ -47,6 +55,7 @@ class Student:
         self.guarded = [*(nursery.course / name for name in COPIED), *guarded]
         self.pid, self.channel, self.lost = None, None, 0
         self.done: list[tuple[str, float]] = []  # cells that ended, and the seconds that each took
+        self.again = PATIENCE * seconds  # seconds by the clock for all cells that run again, in the whole notebook
         self.clean = self._state()
         self.begin()
 
@@ -100,12 +109,10 @@ class Student:
             if error := _error(answer):
                 blank = error[0] == "NotImplementedError"
                 raise NotImplementedError if blank else wire.named(error[0], Exception)(error[1])
-            try:
-                for i, part in answer["hooked"]:  # a checker that looks for hooks shall find them
-                    if isinstance(inputs[i], nn.Module):
-                        inputs[i].get_submodule(part).register_forward_hook(wire.left_over)
-            except (KeyError, ValueError, TypeError, IndexError, AttributeError):
-                raise self._nonsense() from None
+            changed = answer.get("changed")
+            if not isinstance(changed, list) or not all(isinstance(clause, str) for clause in changed):
+                raise self._nonsense()
+            core.tell_changed(clause[:LETTERS] for clause in changed[:MOST_CLAUSES])  # its own copies are untouched
             return self._value(answer.get("value"), tensors)
 
         function.__name__ = name
@@ -128,6 +135,8 @@ class Student:
             raise
 
     def _ask_once(self, message: dict, block: bytes) -> tuple[dict, dict]:
+        if shutil.disk_usage(self.work).free < SPARE:  # many short cells fill it, too
+            raise Lost(FULL)
         if self.pid is None:
             begun = time.monotonic()
             self._start()
@@ -163,7 +172,7 @@ class Student:
                 elif time.monotonic() - begun > clock:
                     late = f"was still running after {PATIENCE * self.seconds:.3g} seconds by the clock"
                 elif shutil.disk_usage(self.work).free < SPARE:
-                    late = "filled the disk"
+                    late = FULL
                 if not late:
                     continue
             self.nursery.interrupt(self.pid)
@@ -191,7 +200,8 @@ class Student:
             self.clean = self._state()
 
     def _state(self) -> dict[str, tuple]:
-        return {path: state for folder in self.guarded for path, state in state_of(folder).items()}
+        found = {path: state for folder in self.guarded for path, state in state_of(folder).items()}
+        return {path: state for path, state in found.items() if not Path(path).name.startswith(NOT_THEIRS)}
 
     def _nonsense(self) -> Lost:
         self.stop()
@@ -199,21 +209,42 @@ class Student:
 
     def _start(self) -> None:
         """Start a process and run again what had ended; a cell that now does not end is left out."""
-        try:
-            self.pid, self.channel = self.nursery.start(self.work, self.memory)
-        except (EOFError, OSError):
-            raise Lost("has no process: none could be started") from None
+        while self.pid is None:
+            if self.done and self.again <= 0:
+                raise Lost(TOO_LONG)
+            self.pid, self.channel = self._process()
+            self._run_again()
+
+    def _run_again(self) -> None:
+        """Run the cells again that had ended; at the first that now does not, forget it and end the process."""
         broken, left = list(self.broken), self.left
         for cell in list(self.done):
             source, took = cell
+            begun, seconds, lost = time.monotonic(), 3 * took + AGAIN, False
             try:
-                self._exchange({"do": "run", "source": source}, b"", 3 * took + AGAIN, PATIENCE * (3 * took + AGAIN))
+                self._exchange({"do": "run", "source": source}, b"", seconds, min(PATIENCE * seconds, self.again))
             except (Lost, EOFError, OSError, ValueError):
+                lost = True
+            self.again -= time.monotonic() - begun
+            self.broken, self.left = broken, left  # what the cells did was noted when they ran first
+            if lost:
                 self.done.remove(cell)
                 self.stop()
-                return self._start()
-            finally:
-                self.broken, self.left = broken, left  # what the cells did was noted when they ran first
+                return
+
+    def _process(self) -> tuple[int, wire.Channel]:
+        """Return a new process; raises Lost if none starts in its folder, and NoProcess if none starts elsewhere."""
+        for _ in range(2):  # the second time from a nursery that is new
+            try:
+                return self.nursery.start(self.work, self.memory)
+            except (EOFError, OSError):
+                self.nursery.give_up()
+        try:
+            self.nursery.describe()
+        except (EOFError, OSError) as error:
+            reason = str(error) or "it ended at once"
+            raise NoProcess(f"no process can be started for a notebook ({reason})") from None
+        raise Lost("has no process: none could be started in its folder")
 
 
 def _error(answer: dict) -> tuple[str, str] | None:

@@ -37,16 +37,17 @@ class Table:
         rows: the cells of each row by their columns, by the entry of the folder that they are about.
     """
 
-    def __init__(self, file: Path, parts: Sequence[str], texts: Sequence[str] = ()) -> None:
+    def __init__(self, file: Path, parts: Sequence[str], texts: Sequence[str] = (), key: str = "") -> None:
         """Read what stands in the file, or begin a table.
 
         Args:
             file: to write to.
             parts: names of the parts that score.
             texts: names of free texts; beside each there is an empty column for the level that a person gives it.
+            key: of the lesson or exam, "x" and more; a version begins with it and "-", but for those of old tables.
 
         Raises:
-            ValueError: the file is no table of these parts, or none can be written there.
+            ValueError: the file is no table of these parts and this exam, or none can be written there.
         """
         self.file, self.parts, self.texts, self.rows = file, list(parts), list(texts), {}
         columns = [column for text in texts for column in (f"text {text}", f"level {text}")]
@@ -61,6 +62,9 @@ class Table:
                 known = list(rows)
             if rows.fieldnames != self.columns or any(None in (*row, *row.values()) for row in known):
                 raise ValueError(f"{file} has other columns than this grading writes: {away}")
+            versions = [row["version"] for row in known if row["version"].startswith("x")]
+            if not all(version.startswith(f"{key}-") for version in versions):
+                raise ValueError(f"{file} holds the grades of another exam: {away}")
             self.rows = {row["file"]: row for row in known}
         except FileNotFoundError:
             pass
@@ -75,11 +79,16 @@ class Table:
 
     def row(self, entry: str) -> dict[str, str]:
         """Return the row of an entry, its cells by their columns; empty if there is none."""
-        return self.rows.get(plain(entry), {})
+        return self.rows.get(plain(entry)) or self.rows.get(_without_slash(entry), {})
 
     def has(self, entry: str, version: str) -> bool:
         """Tell whether the grades of an entry are known, of this version of it."""
         return self.row(entry).get("version") == version
+
+    def has_points(self, entry: str) -> bool:
+        """Tell whether the row of an entry has points, computed or given by a person."""
+        row = self.row(entry)
+        return any(row.get(column) for column in (*self.parts, "total"))
 
     def put(
         self,
@@ -96,7 +105,8 @@ class Table:
             entry: of the folder.
             version: that :meth:`has` knows it by.
             scores: points of each part and the reason why there are none; or the reason why nothing was graded.
-            texts: the free texts by their names. A level that a person has given stays as long as the text does.
+            texts: the free texts by their names; one that was not read stays as it is. A level that a person has
+                given stays as long as the text does.
         """
         row = dict.fromkeys(self.columns, "") | {"name": plain(name), "file": plain(entry), "version": version}
         if isinstance(scores, str):
@@ -107,20 +117,36 @@ class Table:
             row["total"] = str(sum(points for points, _ in scores.values()))
         before = self.row(entry)
         for text in self.texts:
-            row[f"text {text}"] = plain(" ".join((texts or {}).get(text, "").split()))
-            if before.get(f"text {text}") == row[f"text {text}"]:
-                row[f"level {text}"] = before[f"level {text}"]
+            column, level = f"text {text}", f"level {text}"
+            row[column] = before.get(column, "")
+            if texts and text in texts:
+                row[column] = plain(" ".join(texts[text].split()))
+            if before.get(column) == row[column]:
+                row[level] = before[level]
+        if row["file"] not in self.rows:
+            self.rows.pop(_without_slash(entry), None)
         self.rows[row["file"]] = row
         self.write()
 
     def write(self) -> None:
-        """Write the file whole: there is the old one or the new one, whenever the machine stops."""
+        """Write the file whole: there is the old one or the new one, whenever the machine stops.
+
+        It keeps the mode of the old one; a new table is for its owner alone.
+        """
         new = self.file.with_name(f".{self.file.name}.new")
         new.unlink(missing_ok=True)
-        with new.open("x", newline="", encoding="utf-8") as opened:
+        new.touch(mode=0o600, exist_ok=False)
+        with new.open("w", newline="", encoding="utf-8-sig") as opened:  # by its mark Excel knows UTF-8
             rows = csv.DictWriter(opened, self.columns)
             rows.writeheader()
             rows.writerows(self.rows.values())
             opened.flush()
             os.fsync(opened.fileno())
+        if self.file.exists():
+            new.chmod(stat.S_IMODE(self.file.stat().st_mode))
         new.replace(self.file)
+
+
+def _without_slash(entry: str) -> str:
+    """Return what stands in older tables for the folder ``entry``, ``name/``: its name alone."""
+    return plain(entry.removesuffix("/"))

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-MOST_TEXT, MOST_BLOCK = 4 << 20, 256 << 20  # bytes of one message
+MOST_TEXT, MOST_BLOCK = 4 << 20, 16 << 20  # bytes of one message; with eight bytes for a number, 128 MB at most
 HEAD = struct.Struct("<QQ")  # lengths of the JSON and of the block
 DEPTH, LENGTH = 4, 1000  # of lists inside lists, of one list
 LETTERS = 6000  # of a text
@@ -76,6 +76,8 @@ class Channel:
 
 def pack(value: Any, tensors: dict[str, Tensor], depth: int = 0) -> list:
     """Return a value as a tree for :func:`unpack`; its tensors and arrays are added to ``tensors``."""
+    if isinstance(value, str):  # before numpy's numbers, since numpy's strings are of both kinds
+        return ["plain", str(value)[:LETTERS]]
     if isinstance(value, np.ndarray | np.generic):
         try:
             return ["array", pack(torch.from_numpy(np.array(value)), tensors)[1]]
@@ -86,8 +88,8 @@ def pack(value: Any, tensors: dict[str, Tensor], depth: int = 0) -> list:
         return ["tensor", name]
     if value is None or isinstance(value, EllipsisType | NotImplementedType):
         return ["blank", None]
-    if isinstance(value, bool | int | float | str):
-        return ["plain", value[:LETTERS] if isinstance(value, str) else value]
+    if isinstance(value, bool | int | float):
+        return ["plain", value]
     if hasattr(value, "images"):  # what class_prototypes returns; its checker has a hint for it
         return ["other", type(value).__name__, ["images"]]
     if isinstance(value, list | tuple) and len(value) <= LENGTH and depth < DEPTH:
@@ -112,19 +114,23 @@ def tensors_of(block: bytes) -> dict[str, Tensor]:
 def unpack(tree: Any, tensors: dict[str, Tensor], depth: int = 0) -> Any:
     """Return the value of a tree; functions are left as ``Function``, other objects as an empty one of that name.
 
+    A text is cut here, too, and no tensor may stand in two places: who packs may break these rules.
+
     Raises:
         ValueError: the tree is none that :func:`pack` makes.
     """
     match tree:
         case ["tensor", str(name)] if name in tensors:
-            return tensors[name]
+            return tensors.pop(name)
         case ["array", str(name)] if name in tensors:
-            return tensors[name].numpy() if tensors[name].dtype != torch.bfloat16 else tensors[name]
+            return tensors.pop(name).numpy()[()]  # one without axes becomes a number, as torch wants them in lists
         case ["tensor" | "array", str()]:
             return named("Tensor")()
         case ["blank", None]:
             return None
-        case ["plain", bool() | int() | float() | str() as value]:
+        case ["plain", str(value)]:
+            return value[:LETTERS]
+        case ["plain", bool() | int() | float() as value]:
             return value
         case ["list" | "tuple" as kind, list(parts)] if depth <= DEPTH:
             values = [unpack(part, tensors, depth + 1) for part in parts]
@@ -134,10 +140,6 @@ def unpack(tree: Any, tensors: dict[str, Tensor], depth: int = 0) -> Any:
         case ["other", str(name), list(attributes)]:
             return named(name, **{str(attribute): None for attribute in attributes})()
     raise ValueError("an answer in no known form.")
-
-
-def left_over(module: Any, inputs: Any, output: Any) -> None:
-    """Stand for a hook that a student's function has left in a net."""
 
 
 class Function:
