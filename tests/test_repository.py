@@ -139,7 +139,7 @@ def test_the_header_has_the_form_of_a_lesson(path):
     assert re.match(rf"# {int(lessons.number(lessons.name_of(path)))} · \S", title), "run: make order"
     assert rest[0].startswith("**Goal.**") and rest[1].startswith("**You will be able to**")
     reading, running = re.match(r"Reading (\d+) minutes · running (\d+) s · needs ", rest[2]).groups()
-    assert 5 <= int(reading) <= 60 and int(running) < 65
+    assert 5 <= int(reading) <= 45 and int(running) < 60
 
 
 @every_lesson

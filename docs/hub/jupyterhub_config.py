@@ -28,8 +28,8 @@ c.Spawner.http_timeout = 120
 c.Spawner.args = ["--KernelManager.transport=ipc"]
 
 # Limits, from docs/hub/measured.json; tests/test_hub.py holds the two against each other.
-c.Spawner.mem_guarantee = "1.6G"
-c.Spawner.mem_limit = "2.5G"
+c.Spawner.mem_guarantee = "2.2G"
+c.Spawner.mem_limit = "4G"
 c.Spawner.cpu_limit = 2
 c.Spawner.environment = {
     "COURSE_WORLD": "auto",

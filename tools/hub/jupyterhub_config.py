@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from tools.hub import scratch  # noqa: E402
 from tools.hub.accounts import NAMES  # noqa: E402
