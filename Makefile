@@ -89,6 +89,7 @@ notebooks: env
 
 solutions: env
 	$(BIN)/python solutions/make_exercises.py
+	$(BIN)/python -m tools.minutes
 
 figures: env
 	COURSE_WORLD=public $(BIN)/python -m tools.make_real_figures
