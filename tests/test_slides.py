@@ -250,6 +250,12 @@ def test_drawings_with_and_without_units_have_a_size(sides, size):
     assert Picture("image/svg+xml", f"<svg {sides}></svg>".encode()).size == pytest.approx(size)
 
 
+def test_a_sentence_that_begins_with_a_number_may_break():
+    sentence = "64% of the positive evidence lies in the quarters that show the class (chance: 50%)."
+    table = slide_tables.Table(["method", "share", "found"], [["Grad-CAM", "64%", sentence], ["CAM", "5%", sentence]])
+    assert f"<td class=words>{sentence}</td>" in table.shown and "<td>64%</td>" in table.shown
+
+
 def test_a_cell_can_be_kept_off_the_slides(lesson):
     notebook = nbformat.read(lesson, as_version=4)
     whole = "".join(map(shown, slide_rules.slides(notebook, lesson.parent)))

@@ -111,7 +111,8 @@ def _row(cells: list[str], other: str, words: list[int]) -> str:
 
 
 def _is_words(cell: str) -> bool:
-    return bool(re.match(r"[^\W\d]{2}", _text(cell)))
+    """Say whether a cell holds words, which may break, and not a number: also a sentence that begins with a number."""
+    return bool(re.match(r"[^\W\d]{2}", _text(cell))) or _long(cell) > 34
 
 
 def from_frame(page: str) -> Table | None:
