@@ -83,6 +83,8 @@ def test_every_check_passed_when_it_was_measured():
     assert FOUND["students"] >= 6 and len(FOUND["checks"]) >= 20
     assert [check["name"] for check in FOUND["checks"] if not check["passed"]] == []
     assert set(FOUND["lessons"]) == set(ORDER)
+    assert all(seconds > 0 for part in ("alone", "together") for seconds in FOUND[part]["seconds"].values())
+    assert all(seconds > 0 for seconds in FOUND["beside_a_loop"].values())
 
 
 def test_what_was_measured_says_nothing_about_the_machines_folders():

@@ -1,5 +1,6 @@
 """Students who work: one alone, or several at once, through a lesson from its first cell to its last."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,8 +30,7 @@ def path_of(lesson: str) -> str:
 def visit(student: Student, lesson: str = LESSON, *, to_the_map: bool = False) -> Visit:
     """Open a lesson with a new kernel and run its cells in order; the kernel stays.
 
-    A picture is any image that a cell shows, a map one whose words say so: ``helpers.plotting`` writes "Maps ..." into
-    the alternative text of maps over pictures.
+    A picture is any image that a cell shows, a map one whose alternative text speaks of a map.
 
     Args:
         student: who has arrived.
@@ -52,12 +52,14 @@ def visit(student: Student, lesson: str = LESSON, *, to_the_map: bool = False) -
             ]
             if any(kind.startswith("image/") for kind in output.get("data", ())):
                 picture = picture or at
-                if any(alt.startswith("Maps") for alt in words):
+                if any(re.search(r"\bmaps?\b", alt, re.I) for alt in words):
                     first_map = first_map or at
             if output["type"] in ("error", "died"):
                 faults.append(f"{student.name}: {output.get('ename', 'the kernel died')}: {output.get('evalue', '')}")
         if faults or (to_the_map and first_map):
             break
+    if to_the_map and not first_map and not faults:
+        faults.append(f"{student.name}: no cell of {lesson} showed a map")
     whole = time.perf_counter() - begin
     return Visit(picture, first_map, whole, memory.processor_seconds(student.name) - before, faults)
 
