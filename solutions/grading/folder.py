@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
+from grading.notebook import cells_of
 from tools.lessons import ORDER, name_of
 
 NOTEBOOK = re.compile(r"(.*?)\.ipynb(?:\.(?:txt|json))?", re.I | re.S)  # browsers and Windows add to a name
@@ -30,6 +31,11 @@ class Submission(NamedTuple):
     notebook: Path | None = None
     folder: Path | None = None
     wrong: str = ""
+
+    @property
+    def cells(self) -> list[str]:
+        """The notebook's code cells, read here and now without a limit; raises ValueError if it is no notebook."""
+        return cells_of(self.notebook.read_bytes())
 
     def files(self) -> dict[str, Path]:
         """Return its files by their path inside of it; links, pipes and the like are left out.
