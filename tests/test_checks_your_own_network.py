@@ -114,14 +114,16 @@ ANSWERS = {
         },
     ),
     "place_of_the_fault": (
-        {"twice as high": lambda: mask(slice(-8, None)), "numpy": lambda: mask(slice(-5, None)).numpy()},
+        {"from above": lambda: mask(slice(60, 64)), "numpy": lambda: mask(slice(-4, None)).numpy()},
         {
             "It lies at the upper edge": lambda: mask(slice(0, 4)),
             "It lies at the left edge": lambda: mask(slice(None), slice(0, 4)),
             "nothing of the fault": lambda: mask(slice(20, 44), slice(20, 44)),
             "names no place": lambda: mask(),
             "over the whole width": lambda: mask(slice(-4, None), slice(0, 20)),
-            "a fifth is more than enough": lambda: mask(slice(-16, None)),
+            "count the darker rows again": lambda: mask(slice(-3, None)),
+            "64 of 320 pixels are too many": lambda: mask(slice(-5, None)),
+            "768 of 1024 pixels are too many": lambda: mask(slice(-16, None)),
             "one value for each pixel": lambda: mask(shape=(1, 64, 64)),
             "give a bool tensor": lambda: mask(slice(-4, None)).float(),
         },

@@ -110,7 +110,7 @@ def check_last_maps(function: Callable[[nn.Module, Tensor], str]) -> str:
 
 @checker
 def check_place_of_the_fault(function: Callable[[], Tensor]) -> str:
-    """Check ``function() -> bool [64, 64]``, the pixels that give the answer away in the folder for practice."""
+    """Check ``function() -> bool [64, 64]``, exactly the pixels of the fault in the folder for practice."""
     got = ask(function)
     try:
         mask = torch.as_tensor(got)
@@ -126,14 +126,22 @@ def check_place_of_the_fault(function: Callable[[], Tensor]) -> str:
     if found < 0.1 and area < 0.5:
         where = [name for name, part in _edges().items() if (mask & part).sum() > 0.5 * mask.sum()]
         hint = f" It lies at the {where[0]} edge." if where else ""
-        raise Wrong(f"nothing of the fault lies in this mask.{hint} Look where both maps and the cover agree.")
+        raise Wrong(
+            f"nothing of the fault lies in this mask.{hint} Look where covering and exchanging change the answers."
+        )
     if mask.all() or area > 0.5:
         raise Wrong(f"the mask covers {area:.0%} of the picture, which names no place; make it smaller.")
-    if found < 0.9:
-        raise Wrong(f"only {found:.0%} of the fault lies in this mask; it reaches over the whole width of a picture.")
-    if area > 0.2:
-        raise Wrong(f"the fault is inside, but the mask covers {area:.0%} of the picture; a fifth is more than enough.")
-    return f"the fault lies in this mask, which covers {area:.0%} of the picture."
+    if found < 1:
+        raise Wrong(
+            f"only {found:.0%} of the fault lies in this mask; count the darker rows again, which reach over the whole"
+            " width of a picture."
+        )
+    if extra := int((mask & ~truth).sum()):
+        raise Wrong(
+            f"the fault is inside, but {extra} of {int(mask.sum())} pixels are too many: there the stars are as"
+            " bright as the hearts."
+        )
+    return f"the fault is exactly this: the {int(mask.any(1).sum())} lowest rows, {area:.0%} of the picture."
 
 
 def _edges() -> dict[str, Tensor]:
