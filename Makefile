@@ -21,7 +21,7 @@ help:
 	@echo "make play       run networks of the course in the browser, while you draw (ARGS='--port 8080')"
 	@echo "make test       run every test and every notebook, offline"
 	@echo "make test-all   the same, and what needs a browser or the package registry: the site, the playground, the slides, the explorer, nbgrader, Colab"
-	@echo "make bench      time the methods against captum, grad-cam, torchcam, zennit, shap and lime (half an hour; ARGS=--quick: one minute)"
+	@echo "make bench      time the methods against captum, grad-cam, torchcam, zennit, shap and lime (an hour; ARGS=--quick: one minute)"
 	@echo "make hub-test   run the course on a JupyterHub of this machine, for six students (as root; a quarter of an hour)"
 	@echo "make env        only set up .venv"
 	@echo "make evidence   run each lesson ten times, with its own seeds and with nine others (LESSON=cam: one; ARGS='--scheduler ADDRESS': on a cluster)"
@@ -133,10 +133,10 @@ order: env
 # with SEED=1 the nets alone, trained anew on other pictures, into build/nets/1: for `make evidence`
 data: env
 ifdef SEED
+	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_digits --weights $${MNIST:+--mnist "$$MNIST"} --to "build/nets/$$SEED"
 	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_shapes shapes_resnet shapes_vgg --to "build/nets/$$SEED"
 	COURSE_SEED="$$SEED" COURSE_WEIGHTS="build/nets/$$SEED" $(BIN)/python -m tools.make_shapes shapes_watermark shapes_vit --to "build/nets/$$SEED"
 	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_scenes --to "build/nets/$$SEED"
-	COURSE_SEED="$$SEED" $(BIN)/python -m tools.make_digits --weights $${MNIST:+--mnist "$$MNIST"} --to "build/nets/$$SEED"
 else
 	$(BIN)/python -m tools.make_digits $${MNIST:+--mnist "$$MNIST"}
 	$(BIN)/python -m tools.make_shapes
